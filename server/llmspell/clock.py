@@ -1,0 +1,122 @@
+"""The one clock: every deadline, expiry and schedule asks it, so a test can make a day pass."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the product knows of time."""
+
+    def time(self) -> float:
+        """Return the wall time in seconds since 1970, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`; at once when they are not positive."""
+        ...
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` when its body takes longer; None = never."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def time(self) -> float:
+        """Return the wall time in seconds since 1970, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await asyncio.sleep(max(0.0, seconds))
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` when its body takes longer; None = never."""
+        return asyncio.timeout(seconds)
+
+
+class ManualClock:
+    """A clock that stands still until `advance` is called; for tests of whatever waits."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+        self._order = itertools.count()
+        self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._slept = asyncio.Event()
+
+    def time(self) -> float:
+        """Return the wall time in seconds since 1970, UTC."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `advance` has gone past this moment plus `seconds`."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (self._now + seconds, next(self._order), waiter))
+        self._slept.set()
+        await waiter
+
+    async def sleeper(self) -> None:
+        """Return once somebody sleeps on this clock."""
+        while not any(not waiter.done() for _, _, waiter in self._waiters):
+            self._slept.clear()
+            await self._slept.wait()
+
+    @asynccontextmanager
+    async def _timeout(self, seconds: float | None) -> AsyncGenerator[None]:
+        if seconds is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as scope:
+            alarm = asyncio.ensure_future(self.sleep(seconds))
+
+            def ring(done: asyncio.Future[None]) -> None:
+                if not done.cancelled() and not scope.expired():
+                    scope.reschedule(loop.time())
+
+            alarm.add_done_callback(ring)
+            try:
+                yield
+            finally:
+                alarm.remove_done_callback(ring)
+                alarm.cancel()
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` once `advance` went past its end."""
+        return self._timeout(seconds)
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass: wake every sleeper whose time has come, earliest first."""
+        end = self._now + seconds
+        while self._waiters and self._waiters[0][0] <= end:
+            due, _, waiter = heapq.heappop(self._waiters)
+            self._now = max(self._now, due)
+            if not waiter.done():
+                waiter.set_result(None)
+            # Let the woken task run: it may sleep again before `end`.
+            for _ in range(10):
+                await asyncio.sleep(0)
+        self._now = end

@@ -1,0 +1,157 @@
+"""Validation of values against JSON Schema 2020-12, and the repairs Lua's tables need.
+
+A validator is compiled once per spell version. It fetches nothing: a remote
+`$ref` is an error when the spell is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import jsonschema_rs
+
+from llmspell.values import JSON, Object
+
+MAX_PROBLEMS = 5
+"""How many problems an error names."""
+
+
+class SchemaInvalid(ValueError):
+    """A schema is not valid JSON Schema 2020-12, or refers to another document."""
+
+
+class Problem:
+    """One way in which a value does not fit."""
+
+    __slots__ = ("field", "message")
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        self.message = message
+
+    def to_value(self) -> Object:
+        """Return the problem as a JSON object."""
+        return {"field": self.field, "message": self.message}
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+def _no_retrieval(uri: str) -> Any:
+    raise ValueError(f"a schema may not refer to another document ({uri})")
+
+
+class Schema:
+    """A compiled JSON Schema.
+
+    Raises:
+        SchemaInvalid: It cannot be compiled.
+    """
+
+    __slots__ = ("_has_defaults", "_needs_repair", "_validator", "definition")
+
+    def __init__(self, definition: Object) -> None:
+        self.definition = definition
+        try:
+            self._validator = jsonschema_rs.Draft202012Validator(
+                definition, retriever=_no_retrieval
+            )
+        except (jsonschema_rs.ValidationError, ValueError) as error:
+            message = getattr(error, "message", None) or str(error)
+            raise SchemaInvalid(str(message).splitlines()[0]) from None
+        self._has_defaults = _mentions(definition, "default")
+        self._needs_repair = _mentions_type(definition, ("array", "integer", "object"))
+
+    def problems(self, value: JSON) -> list[Problem]:
+        """Return up to `MAX_PROBLEMS` ways in which `value` does not fit; none when it does."""
+        if self._validator.is_valid(value):
+            return []
+        found: list[Problem] = []
+        for error in self._validator.iter_errors(value):
+            path = ".".join(str(part) for part in error.instance_path)
+            found.append(Problem(path, _shorten(error.message)))
+            if len(found) == MAX_PROBLEMS:
+                break
+        return found
+
+    def with_defaults(self, value: JSON) -> JSON:
+        """Return `value` with the schema's defaults where fields are absent; `value` is kept."""
+        return _fill(self.definition, value) if self._has_defaults else value
+
+    def repaired(self, value: JSON) -> JSON:
+        """Return `value` as the schema means it.
+
+        A Lua `{}` is a list or an object as the schema says, and a float
+        without a fraction is an integer where the schema says so.
+        """
+        return _repair(self.definition, value) if self._needs_repair else value
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= 300 else message[:297] + "..."
+
+
+def _mentions(schema: Any, keyword: str) -> bool:
+    if isinstance(schema, dict):
+        table = cast(Object, schema)
+        return keyword in table or any(_mentions(item, keyword) for item in table.values())
+    if isinstance(schema, list):
+        return any(_mentions(item, keyword) for item in cast(list[Any], schema))
+    return False
+
+
+def _mentions_type(schema: Any, types: tuple[str, ...]) -> bool:
+    if isinstance(schema, dict):
+        table = cast(Object, schema)
+        return table.get("type") in types or any(
+            _mentions_type(item, types) for item in table.values()
+        )
+    if isinstance(schema, list):
+        return any(_mentions_type(item, types) for item in cast(list[Any], schema))
+    return False
+
+
+def _properties(schema: Object) -> Object:
+    properties = schema.get("properties")
+    return cast(Object, properties) if isinstance(properties, dict) else {}
+
+
+def _fill(schema: Object, value: JSON) -> JSON:
+    if isinstance(value, dict):
+        filled = dict(cast(Object, value))
+        for name, field in _properties(schema).items():
+            if not isinstance(field, dict):
+                continue
+            table = cast(Object, field)
+            if name in filled:
+                filled[name] = _fill(table, filled[name])
+            elif "default" in table:
+                filled[name] = table["default"]
+        return filled
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, dict):
+        return [_fill(cast(Object, items), item) for item in cast(list[JSON], value)]
+    return cast(JSON, value)
+
+
+def _repair(schema: Any, value: JSON) -> JSON:
+    if not isinstance(schema, dict):
+        return value
+    table = cast(Object, schema)
+    kind = table.get("type")
+    if kind == "array" and value == {}:
+        return []
+    if kind == "object" and value == []:
+        return {}
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        properties = _properties(table)
+        rest = table.get("additionalProperties")
+        return {
+            name: _repair(properties.get(name, rest), item)
+            for name, item in cast(Object, value).items()
+        }
+    if isinstance(value, list) and "items" in table:
+        return [_repair(table["items"], item) for item in cast(list[JSON], value)]
+    return cast(JSON, value)

@@ -1,0 +1,349 @@
+"""Settings: read once, from flags, environment, project, user and defaults, in that order.
+
+The only module that reads the environment (the stdio bridge, which may import
+nothing of ours, excepted). Secrets are named here (`${env:NAME}`,
+`${file:PATH}`) and resolved when a provider is made; they are never stored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmspell import bridge
+from llmspell.errors import ConfigError
+from llmspell.values import Object
+
+ENVIRONMENT_PREFIX = "LLMSPELL_"
+_RESERVED = frozenset({"PROJECT", "STATE", "CONFIG", "FAILPOINT", "ALLOW_NETWORK"})
+_REFERENCE = re.compile(r"^\$\{(env|file):([^}]+)\}$")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ModelSettings(_Section):
+    """`[models]`: which model answers when a spell names none, and the roles spells may name."""
+
+    default: str = Field(
+        default="", description="Model used when an agent names none, as provider/model."
+    )
+    roles: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description='Names spells may use instead of a model, e.g. smart = "anthropic/...".',
+    )
+    timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest time one model call may take."
+    )
+
+
+class ProviderSettings(_Section):
+    """`[providers.NAME]`: where a provider is and which key opens it."""
+
+    api_key: str = Field(
+        default="", description="The key, by reference: ${env:NAME} or ${file:PATH}."
+    )
+    api_base: str = Field(
+        default="", description="Base URL of an OpenAI-compatible or local server."
+    )
+
+
+class LimitSettings(_Section):
+    """`[limits]`: what one cast may use. Every limit has a finite default."""
+
+    cast_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time a cast may take in all."
+    )
+    slice_seconds: float = Field(
+        default=2.0, gt=0, description="Longest time a script may compute before it gives way."
+    )
+    load_seconds: float = Field(
+        default=2.0, gt=0, description="Longest time the top level of a file may compute."
+    )
+    heap_bytes: int = Field(default=64 << 20, ge=4 << 20, description="Lua heap of one cast.")
+    input_bytes: int = Field(default=4 << 20, gt=0, description="Largest input, as JSON.")
+    output_bytes: int = Field(default=4 << 20, gt=0, description="Largest output, as JSON.")
+    casts: int = Field(
+        default=64, gt=0, description="Casts that may have a worker at the same time."
+    )
+    depth: int = Field(default=16, gt=0, description="How deep casts may nest.")
+    model_calls: int = Field(
+        default=200, gt=0, description="Model calls of one cast and its children."
+    )
+    log_events: int = Field(
+        default=10_000, gt=0, description="Log lines and parts one run may emit."
+    )
+
+
+class ServerSettings(_Section):
+    """`[server]`: the HTTP door."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=7777, ge=0, le=65535, description="Port to listen on; 0 = any free one."
+    )
+    auth: Literal["token", "none"] = Field(
+        default="token",
+        description="token: the bearer token of the state directory; none: loopback only.",
+    )
+    allowed_hosts: list[str] = Field(
+        default_factory=list[str], description="Host names answered besides loopback ones."
+    )
+    allowed_origins: list[str] = Field(
+        default_factory=list[str], description="Browser origins that may call."
+    )
+
+
+class RuntimeSettings(_Section):
+    """`[runtime]`: how scripts are run."""
+
+    idle_workers: int = Field(default=2, ge=0, le=64, description="Workers kept ready.")
+
+
+class OwnerSettings(_Section):
+    """`[owner]`: the process that owns the state directory."""
+
+    idle_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="An auto-started owner ends after this long without anybody.",
+    )
+
+
+class A2ASettings(_Section):
+    """`[a2a]`: the A2A door."""
+
+    default: str = Field(default="", description="Spell a message goes to when it names none.")
+
+
+class LogSettings(_Section):
+    """`[log]`: what is written to the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="One line of text, or JSON."
+    )
+
+
+class Settings(_Section):
+    """All settings, after merging."""
+
+    models: ModelSettings = ModelSettings()
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
+    limits: LimitSettings = LimitSettings()
+    server: ServerSettings = ServerSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    owner: OwnerSettings = OwnerSettings()
+    a2a: A2ASettings = A2ASettings()
+    log: LogSettings = LogSettings()
+    publish: list[str] = Field(
+        default_factory=lambda: ["*"],
+        description="Spells published, by name; * = all of the project.",
+    )
+
+
+class Project(BaseModel):
+    """Where a project is, and its settings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+    """Directory with `llmspell.toml` and `spells/`; else the user's data directory."""
+    state: Path
+    """State directory: database, socket, token, log."""
+    settings: Settings
+    environment: dict[str, str] = Field(default_factory=dict[str, str], repr=False)
+    """The environment as it was read: what `${env:...}` refers to."""
+    allow_network: bool = True
+    """False (LLMSPELL_ALLOW_NETWORK=0) refuses every model that is not scripted."""
+
+    @property
+    def spells(self) -> Path:
+        """The directory of the project's own spells."""
+        return self.root / "spells"
+
+    def secret(self, text: str) -> str:
+        """Return what a setting refers to: `${env:NAME}` or `${file:PATH}`; "" for neither set.
+
+        Raises:
+            ConfigError: The text is not a reference, or the file cannot be read.
+        """
+        if not text:
+            return ""
+        match = _REFERENCE.match(text)
+        if match is None:
+            raise ConfigError(
+                "a secret is written into the settings",
+                hint="name it instead: ${env:NAME} or ${file:PATH}",
+            )
+        kind, name = match.groups()
+        if kind == "env":
+            return self.environment.get(name, "")
+        try:
+            return (self.root / Path(name).expanduser()).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"the secret file {name!r} cannot be read: {error.strerror}"
+            ) from None
+
+
+def _parse(text: str) -> Any:
+    """Read an environment value as TOML does; a bare word is a string."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(base: Object, extra: Mapping[str, Any]) -> Object:
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value)  # pyright: ignore[reportUnknownArgumentType]  # TOML tables
+        else:
+            merged[key] = value
+    return merged
+
+
+def _from_environment(environ: Mapping[str, str]) -> Object:
+    found: Object = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        rest = name[len(ENVIRONMENT_PREFIX) :]
+        if rest in _RESERVED:
+            continue
+        path = [part.lower() for part in rest.split("__")]
+        here = found
+        for part in path[:-1]:
+            here = here.setdefault(part, {})
+        here[path[-1]] = _parse(text)
+    return found
+
+
+def _read(path: Path) -> Object:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys allowed beside the last part of `location`."""
+    model: Any = Settings
+    for part in location[:-1]:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return []
+        model = ProviderSettings if part == "providers" else field.annotation
+        if part == "providers":
+            break
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _explain(error: ValidationError, origin: str) -> ConfigError:
+    first = error.errors()[0]
+    location = first["loc"]
+    name = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        allowed = _allowed(location)
+        close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return ConfigError(
+            f"{origin}: unknown setting {name!r}", hint=f"{hint}allowed: {', '.join(allowed)}"
+        )
+    return ConfigError(f"{origin}: setting {name!r}: {first['msg']}")
+
+
+def load_settings(
+    root: Path,
+    *,
+    config: Path | None = None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge all sources and return the settings.
+
+    Args:
+        root: The project; its `llmspell.toml` is read when it exists.
+        config: A file read instead of the project's own.
+        flags: What the command line set, as nested sections.
+
+    Raises:
+        ConfigError: A key is unknown (with a suggestion) or a value is not allowed.
+    """
+    user = bridge.user_config_file(environ)
+    sources: list[tuple[str, Object]] = []
+    if user.is_file():
+        sources.append((str(user), _read(user)))
+    own = config or root / bridge.PROJECT_FILE
+    if config is not None or own.is_file():
+        sources.append((str(own), _read(own)))
+    sources.append(("environment", _from_environment(environ)))
+    sources.append(("command line", dict(flags or {})))
+    merged: Object = {}
+    for origin, values in sources:
+        try:
+            Settings.model_validate(values)
+        except ValidationError as error:
+            raise _explain(error, origin) from None
+        merged = _merge(merged, values)
+    return Settings.model_validate(merged)
+
+
+def open_project(
+    project: str | Path | None = None,
+    *,
+    state: str | Path | None = None,
+    config: str | Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Project:
+    """Find the project and read its settings.
+
+    Args:
+        project: Directory; else `LLMSPELL_PROJECT`, else the nearest
+            `llmspell.toml` upwards, else the user's data directory.
+        state: State directory; else `LLMSPELL_STATE`, else `.llmspell` in the project.
+        config: A file read instead of the project's `llmspell.toml`.
+        flags: What the command line set, as nested sections.
+        environ: The environment; the process's own when None.
+
+    Raises:
+        ConfigError: The project does not exist, or a setting is wrong.
+    """
+    env = dict(os.environ if environ is None else environ)
+    root = bridge.find_project(str(project) if project else None, Path.cwd(), env)
+    if project is not None and not root.is_dir():
+        raise ConfigError(
+            f"the project directory {str(root)!r} does not exist",
+            hint=f"make it with: llmspell init {root}",
+        )
+    config = config or env.get("LLMSPELL_CONFIG")
+    settings = load_settings(
+        root, config=Path(config) if config else None, environ=env, flags=flags
+    )
+    return Project(
+        root=root,
+        state=bridge.state_directory(root, str(state) if state else None, env),
+        settings=settings,
+        environment=env,
+        allow_network=env.get("LLMSPELL_ALLOW_NETWORK", "1") != "0",
+    )

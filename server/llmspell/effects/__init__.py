@@ -1,0 +1,1 @@
+"""What a driver may ask for, and the types its answers have."""

@@ -1,0 +1,180 @@
+"""The effects: what a running spell, agent loop or workflow may ask of the host.
+
+An effect is data. A driver (below) yields one and is sent its result, or has
+an `LlmspellError` thrown in. Only `runs.performing` turns an effect into an
+act, so permission, deadlines, cancelling, events and records live there once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llmspell.effects.messages import ModelRequest
+from llmspell.values import JSON, FunctionRef, Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallModel:
+    """Ask a model. Result: `ModelReply`. Its text streams into the run's log as it comes."""
+
+    request: ModelRequest
+    source: str = ""
+    """Name of the agent that asks, for the log."""
+    stream: bool = False
+    """Whether the text is part of the run's answer and is emitted as such."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Cast something: a spell, agent, tool or workflow. Result: its output, a JSON value."""
+
+    target: str | Object
+    """A published name, or an inline declaration (see `spec.parse_declaration`)."""
+    input: JSON
+    label: str = ""
+    """Name of the step or tool call this is, for the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """Look up what may be offered to a model. Result: a list of `ToolOffer`, in this order."""
+
+    targets: tuple[str | Object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFunction:
+    """Call a function of the running script. Result: the JSON value it returns."""
+
+    function: FunctionRef
+    arguments: tuple[JSON, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel:
+    """Run drivers side by side. Result: a list of `Settled`, in the order of `drivers`."""
+
+    drivers: tuple[Driver, ...]
+    limit: int | None = None
+    """How many at once; None = all."""
+    cancel_on_failure: bool = True
+    """Whether the first failure cancels the others and is raised itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How one driver of a `Parallel` ended."""
+
+    ok: bool
+    value: Any = None
+    error: Object | None = None
+
+
+StateScope: TypeAlias = Literal["spell", "session", "user", "shared"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadState:
+    """Read a key. Result: `[value, version]`, or `[null, null]` when it is absent."""
+
+    scope: StateScope
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteState:
+    """Write a key. Result: its new version."""
+
+    scope: StateScope
+    key: str
+    value: JSON
+    if_version: str | None = None
+    """Write only while the key has this version ("" = is absent), else `state.conflict`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteState:
+    """Delete a key. Result: whether it was there."""
+
+    scope: StateScope
+    key: str
+    if_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementState:
+    """Add to a number, absent counting as 0. Result: the new number."""
+
+    scope: StateScope
+    key: str
+    by: int | float = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanState:
+    """Read the keys under a prefix, in order.
+
+    Result: `{items = [{key, value, version}], next = key or null}`.
+    """
+
+    scope: StateScope
+    prefix: str = ""
+    after: str | None = None
+    limit: int = 100
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Wait. Result: null."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Append an event to the run's log. Result: null. `kind` is one of `runs.log.KINDS`."""
+
+    kind: str
+    data: Object = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAgent:
+    """Let an agent answer. Result: `{text, output, usage, messages, stopped}`."""
+
+    agent: str | Object
+    prompt: JSON
+    messages: tuple[Object, ...] = ()
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderTemplate:
+    """Fill the placeholders of a text. Result: the text, or the value of a lone placeholder."""
+
+    text: str
+    data: Object
+
+
+Effect: TypeAlias = (
+    CallModel
+    | Cast
+    | Describe
+    | CallFunction
+    | Parallel
+    | ReadState
+    | WriteState
+    | DeleteState
+    | IncrementState
+    | ScanState
+    | Sleep
+    | Record
+    | RunAgent
+    | RenderTemplate
+)
+
+Driver: TypeAlias = "Generator[Effect, Any, Any]"
+"""Something that yields effects, is sent their results, and returns a value."""

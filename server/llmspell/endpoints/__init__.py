@@ -1,0 +1,1 @@
+"""The doors: each maps one wire onto the host and back, and decides nothing itself."""

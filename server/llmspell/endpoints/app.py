@@ -1,0 +1,259 @@
+"""The HTTP server: every door on one port, behind one check of `Host` and `Origin`.
+
+Routes and the life of the server, nothing of any protocol. Which process
+listens, and until when, is the owner's concern: no signal is caught here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from llmspell import __version__
+from llmspell.endpoints.auth import Authenticator, HostRule, check_bind
+from llmspell.endpoints.mcp.http import McpHttp
+from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.endpoints.responses import error_response
+from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError
+from llmspell.host.interface import HostInterface
+
+DRAIN_SECONDS = 3.0
+"""How long calls under way may go on when the server is closed."""
+
+
+class HostGuard:
+    """ASGI middleware: refuses requests for foreign hosts and from foreign web pages."""
+
+    def __init__(self, app: ASGIApp, rule: HostRule) -> None:
+        self._app = app
+        self._rule = rule
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it with 421 or 403."""
+        refusal = self._rule.refusal(Headers(scope=scope)) if scope["type"] != "lifespan" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # Before the handshake is accepted this becomes an HTTP 403.
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            status, error = refusal
+            await error_response(error, status)(scope, receive, send)
+
+
+@dataclass
+class Doors:
+    """What an application is made of, for whoever runs it."""
+
+    app: Starlette
+    mcp: McpHttp
+    ready: bool = False
+    """Whether new work is taken; what `/readyz` answers."""
+
+
+def build_doors(host: HostInterface, *, auth: Authenticator, rule: HostRule) -> Doors:
+    """Return the application over an open host, with the handles to end it in order."""
+    endpoint = McpEndpoint(host)
+    mcp = McpHttp(endpoint, auth)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        try:
+            async with mcp.running():
+                doors.ready = True
+                yield
+        finally:
+            doors.ready = False
+            await endpoint.close()
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def readyz(_: Request) -> Response:
+        if doors.ready:
+            return JSONResponse({"status": "ready"})
+        return error_response(OwnerStopping("the server takes no new work"), 503)
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        # Both, because a redirect of a POST is one that clients do not follow.
+        Route("/mcp", mcp),
+        Route("/mcp/", mcp),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(HostGuard, rule=rule)],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+        lifespan=lifespan,
+    )
+    doors = Doors(app, mcp)
+    return doors
+
+
+def build_app(
+    host: HostInterface, *, auth: Authenticator, rule: HostRule | None = None
+) -> Starlette:
+    """Return the ASGI application over an open host.
+
+    Args:
+        auth: Who may call; `/healthz`, `/readyz` and the public cards need nobody.
+        rule: Which `Host` and `Origin` are answered; loopback only when None.
+    """
+    return build_doors(host, auth=auth, rule=rule or HostRule()).app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    if status == 405:
+        problem = UsageError(
+            f"{request.method} is not allowed on {request.url.path}",
+            hint="the header Allow names what is",
+        )
+    else:
+        problem = UsageError(
+            f"there is nothing at {request.url.path}",
+            hint="MCP is at /mcp, A2A at /a2a, the card at /.well-known/agent-card.json",
+        )
+    return error_response(problem, status, headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again once this is sent, and uvicorn logs it.
+    return error_response(InternalError(f"{request.url.path} failed inside llmspell"), 500)
+
+
+class HttpServer:
+    """A server that listens. Made by `serve_http`."""
+
+    def __init__(
+        self, doors: Doors, server: _Uvicorn, task: asyncio.Task[None], address: tuple[str, int]
+    ) -> None:
+        self._doors = doors
+        self._server = server
+        self._task = task
+        self.host, self.port = address
+        """The address it is bound to; the port is the real one where 0 was asked for."""
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{name}:{self.port}"
+
+    async def wait(self) -> None:
+        """Return once the server has ended.
+
+        Raises:
+            Exception: What it ended of, when nobody closed it.
+        """
+        await asyncio.shield(self._task)
+
+    async def close(self) -> None:
+        """Stop listening, let calls end for `DRAIN_SECONDS`, end what is left. Idempotent."""
+        self._doors.ready = False
+        await self._doors.mcp.drain(DRAIN_SECONDS)
+        self._server.should_exit = True
+        await asyncio.wait([self._task])
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, without signal handlers and with a moment at which it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+async def serve_http(
+    host: HostInterface,
+    *,
+    bind_host: str = "127.0.0.1",
+    port: int = 7777,
+    auth: Authenticator,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+) -> HttpServer:
+    """Listen, and return once requests are answered.
+
+    Args:
+        port: 0 takes any free one.
+        allowed_hosts: Host names answered besides loopback ones and `bind_host`.
+        allowed_origins: Web origins that may call besides loopback ones.
+
+    Raises:
+        ConfigError: The address cannot be bound, or auth is `none` where others can reach it.
+    """
+    check_bind(auth, bind_host)
+    listener = _bind(bind_host, port)
+    doors = build_doors(host, auth=auth, rule=HostRule(bind_host, allowed_hosts, allowed_origins))
+    server = _Uvicorn(
+        uvicorn.Config(
+            doors.app,
+            http="httptools",
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            # Ours: uvicorn would end the process when the lifespan fails to start.
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    async def run() -> None:
+        async with doors.app.router.lifespan_context(doors.app):
+            await server.serve([listener])
+
+    task = asyncio.ensure_future(run())
+    listening = asyncio.ensure_future(server.listening.wait())
+    try:
+        await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+    except BaseException:
+        task.cancel()
+        listener.close()
+        raise
+    finally:
+        listening.cancel()
+    address = listener.getsockname()
+    return HttpServer(doors, server, task, (str(address[0]), int(address[1])))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="is another server running there? choose a port with --port, or 0 for a free one",
+        ) from None

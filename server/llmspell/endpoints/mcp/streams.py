@@ -1,0 +1,199 @@
+"""The two ends of a pipe as the SDK's dispatcher wants them: messages in, messages out.
+
+The SDK's own stdio transport reads lines without a bound, drops what is not
+JSON-RPC in silence, and works on the process's descriptors only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+from llmspell.endpoints.mcp.lines import LineReader, TooLong
+from llmspell.errors import InputTooLarge
+from llmspell.security.principals import Caller
+
+MAX_LINE = 10 << 20
+"""Longest message in bytes, its newline included. A longer one is skipped and answered with
+an error."""
+
+ANSWER_SECONDS = 1.0
+"""How long calls under way may still answer after the client closed its side."""
+
+_log = logging.getLogger(__name__)
+
+
+class MessageWriter:
+    """The write side, as the SDK's dispatcher wants it: one line a message."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.unanswered: set[RequestId] = set()
+        """Requests that were read and not answered yet."""
+        self._settled = asyncio.Event()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write one message and wait while the client reads too slowly.
+
+        Raises:
+            anyio.BrokenResourceError: The client has left.
+        """
+        message = item.message
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+            self.settle(message.id)
+        line = message.model_dump_json(by_alias=True, exclude_unset=True)
+        try:
+            self._writer.write(line.encode() + b"\n")
+            await self._writer.drain()
+        except (ConnectionError, RuntimeError) as error:
+            # What the dispatcher knows as "the peer has left"; uvloop says it with RuntimeError.
+            raise anyio.BrokenResourceError from error
+
+    async def refuse(self, code: int, message: str, id: RequestId | None, data: Any = None) -> None:
+        """Answer something that never became a request."""
+        error = JSONRPCError(
+            jsonrpc="2.0", id=id, error=ErrorData(code=code, message=message, data=data)
+        )
+        try:
+            await self.send(SessionMessage(error))
+        except anyio.BrokenResourceError:
+            _log.debug("the client left before it was told: %s", message)
+
+    def settle(self, id: RequestId) -> None:
+        """Note that nothing more is owed for this request."""
+        self.unanswered.discard(id)
+        if not self.unanswered:
+            self._settled.set()
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until every request is answered, at most so long."""
+        self._settled.clear()
+        if self.unanswered:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._settled.wait()
+            except TimeoutError:
+                _log.debug("the client left %d requests behind", len(self.unanswered))
+
+    async def aclose(self) -> None:
+        """Close the connection, once what was written is sent or the client reads no more."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._writer.wait_closed()
+        except ConnectionError:
+            pass  # it is closed, by the other side
+        except TimeoutError:
+            self._writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class MessageReader:
+    """The read side, as the SDK's dispatcher wants it: an iterator of messages.
+
+    Every message carries the caller, as the HTTP transport's carry the request.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, output: MessageWriter, caller: Caller) -> None:
+        self._lines = LineReader(reader, MAX_LINE)
+        self._output = output
+        self._metadata = ServerMessageMetadata(request_context=caller)
+
+    async def receive(self) -> SessionMessage | Exception:
+        """Return the next message; what is none is answered here.
+
+        Raises:
+            anyio.EndOfStream: The client closed its side.
+        """
+        while True:
+            line = await self._lines.next()
+            if line is None:
+                # Whoever pipes requests in and closes still gets the answers.
+                await self._output.settled(ANSWER_SECONDS)
+                raise anyio.EndOfStream
+            if isinstance(line, TooLong):
+                error = InputTooLarge(f"a message is longer than {MAX_LINE} bytes")
+                await self._output.refuse(
+                    INVALID_REQUEST, error.message, line.request_id(), error.to_value()
+                )
+            elif line.strip():
+                message = await self._parse(line)
+                if message is not None:
+                    self._note(message)
+                    return SessionMessage(message, metadata=self._metadata)
+
+    async def _parse(self, line: bytes) -> JSONRPCMessage | None:
+        try:
+            return jsonrpc_message_adapter.validate_json(line, by_name=False)
+        except ValidationError as error:
+            if any(part["type"] == "json_invalid" for part in error.errors(include_url=False)):
+                await self._output.refuse(PARSE_ERROR, "Parse error: the line is not JSON", None)
+            else:
+                await self._output.refuse(
+                    INVALID_REQUEST, "Invalid request: the line is not a JSON-RPC message", None
+                )
+            return None
+
+    def _note(self, message: JSONRPCMessage) -> None:
+        if isinstance(message, JSONRPCRequest):
+            # A listen stream has no answer before it is ended.
+            if message.method != "subscriptions/listen":
+                self._output.unanswered.add(message.id)
+        elif (
+            isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled"
+        ):
+            cancelled = cancelled_request_id_from_params(message.params)
+            if cancelled is not None:
+                self._output.settle(cancelled)
+
+    async def aclose(self) -> None:
+        """The writer closes the connection for both sides."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,1 @@
+"""The host: the one door through which anything is cast."""

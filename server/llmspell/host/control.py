@@ -1,0 +1,345 @@
+"""The control socket: the host's own methods as JSON-RPC 2.0, one message a line.
+
+This is what the command line and `Host.connect` speak with the owner; no edge
+does. Whoever can open the socket is the person the process belongs to, so every
+caller is `local:<uid>`, whatever a message says. The messages are the structs
+below; the client half is `host.remote`.
+
+Ending a connection ends what waits through it: its casts stop, and runs it
+began with `attached`. Runs begun with `start` alone go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from llmspell.errors import InputTooLarge, InternalError, LlmspellError, UsageError
+from llmspell.host.interface import Catalogue, HostInterface, RunHandle
+from llmspell.runs.record import RunState
+from llmspell.security.principals import Caller, Door, local_caller
+from llmspell.values import JSON, Object
+
+MAX_LINE_BYTES = 16 << 20
+"""Longest line either side may send."""
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+FAILED = -32000
+"""The code of every error of ours; `data` is its error object."""
+
+_log = logging.getLogger(__name__)
+
+Method: TypeAlias = Callable[[Object], Awaitable[JSON]]
+"""A method added from above, e.g. `http.open`: takes the params, returns the result."""
+
+
+class Request(msgspec.Struct):
+    """A request, or a notification when it has no id."""
+
+    method: str
+    id: int | str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Params(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every method takes."""
+
+    session: str | None = None
+    message: Object | None = None
+    """What the caller brought beyond the input."""
+
+
+class _Watch(_Params):
+    watch: bool = False
+
+
+class _Cast(_Params):
+    name: str
+    input: JSON = None
+    timeout: float | None = None
+
+
+class _Start(_Cast):
+    proposal: str | None = None
+    attached: bool = False
+
+
+class _Source(_Params):
+    file: str
+    source: str
+    input: JSON = None
+    timeout: float | None = None
+
+
+class _Question(_Params):
+    question: str
+    data: Object | None = None
+
+
+class _RunId(_Params):
+    run: str
+
+
+class _Events(_RunId):
+    after: int = 0
+    until_pause: bool = False
+
+
+class _Runs(_Params):
+    in_session: str | None = None
+    state: RunState | None = None
+    door: Door | None = None
+    updated_after: float | None = None
+    limit: int = 50
+    after: str | None = None
+
+
+class _Cancel(msgspec.Struct, forbid_unknown_fields=True):
+    id: int | str
+
+
+async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes | None]:
+    """Yield the lines of a stream whose limit is `MAX_LINE_BYTES`, until it ends.
+
+    A longer line is dropped whole, and `None` stands in its place.
+    """
+    too_long = False
+    while True:
+        try:
+            line = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as overrun:
+            too_long = True
+            await reader.readexactly(overrun.consumed)
+            continue
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        if too_long:
+            too_long = False
+            yield None
+        elif line.strip():
+            yield line
+
+
+class Control:
+    """Serves a host on control connections.
+
+    Args:
+        host: What is asked for.
+        methods: Methods beside the host's own, by name.
+    """
+
+    def __init__(self, host: HostInterface, methods: Mapping[str, Method]) -> None:
+        self.host = host
+        self.methods = methods
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until it ends."""
+        await _Connection(self, reader, writer).run()
+
+
+class _Connection:
+    """One control connection: its requests under way, and the runs attached to it."""
+
+    def __init__(
+        self, control: Control, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._host = control.host
+        self._methods = control.methods
+        self._reader = reader
+        self._writer = writer
+        self._tasks: dict[int | str, asyncio.Task[None]] = {}
+        self._attached: dict[str, RunHandle] = {}
+        self._unwatch: Callable[[], None] | None = None
+        self._encoder = msgspec.json.Encoder()
+
+    async def run(self) -> None:
+        try:
+            async for line in read_lines(self._reader):
+                if line is None:
+                    error = InputTooLarge(f"a message may be {MAX_LINE_BYTES} bytes long")
+                    self._fail(None, INVALID_REQUEST, error)
+                else:
+                    self._receive(line)
+                await self._writer.drain()
+        except ConnectionError:
+            pass  # the client went away between two lines
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        if self._unwatch is not None:
+            self._unwatch()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for handle in self._attached.values():
+            try:
+                await handle.cancel()
+            except LlmspellError as error:
+                _log.debug("run %s ended before its client: %s", handle.id, error)
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+        except msgspec.ValidationError as error:
+            self._fail(None, INVALID_REQUEST, UsageError(f"not a request: {error}"))
+            return
+        except msgspec.DecodeError as error:
+            self._fail(None, PARSE_ERROR, UsageError(f"not JSON: {error}"))
+            return
+        if request.id is None:
+            if request.method == "cancel":
+                self._cancel(request.params)
+            return
+        if request.id in self._tasks:
+            self._fail(request.id, INVALID_REQUEST, UsageError(f"id {request.id!r} is in use"))
+            return
+        task = asyncio.create_task(self._answer(request.id, request))
+        self._tasks[request.id] = task
+
+    def _cancel(self, params: msgspec.Raw) -> None:
+        try:
+            task = self._tasks.get(msgspec.json.decode(params, type=_Cancel).id)
+        except msgspec.DecodeError:
+            return  # a notification has no answer
+        if task is not None:
+            task.cancel()
+
+    async def _answer(self, identifier: int | str, request: Request) -> None:
+        try:
+            result = await self._perform(identifier, request)
+            self._send({"jsonrpc": "2.0", "id": identifier, "result": result})
+        except LlmspellError as error:
+            self._fail(identifier, FAILED, error)
+        except msgspec.ValidationError as error:
+            text = f"{request.method}: {error}"
+            self._fail(identifier, INVALID_PARAMS, UsageError(text, hint=""))
+        # A fault of ours must reach its caller, and must not end the connection for others.
+        except Exception as error:
+            _log.exception("control method %r", request.method)
+            text = f"{type(error).__name__}: {error}"
+            self._fail(identifier, FAILED, InternalError(text))
+        finally:
+            self._tasks.pop(identifier, None)
+
+    async def _perform(self, identifier: int | str, request: Request) -> JSON:
+        known = _METHODS.get(request.method)
+        if known is not None:
+            kind, method = known
+            return await method(self, identifier, msgspec.json.decode(request.params, type=kind))
+        added = self._methods.get(request.method)
+        if added is None:
+            raise UsageError(f"the owner has no method {request.method!r}", hint="")
+        return await added(msgspec.json.decode(request.params, type=dict[str, Any]))
+
+    def _send(self, message: Object) -> None:
+        if self._writer.is_closing():
+            return
+        try:
+            line = self._encoder.encode(message)
+        except TypeError as error:
+            raise InternalError(f"an answer is not JSON: {error}") from error
+        self._writer.write(line + b"\n")
+
+    def _fail(self, identifier: int | str | None, code: int, error: LlmspellError) -> None:
+        body = {"code": code, "message": error.message, "data": error.to_value()}
+        self._send({"jsonrpc": "2.0", "id": identifier, "error": body})
+
+    # -- the methods ----------------------------------------------------------
+
+    def _caller(self, params: _Params) -> Caller:
+        return local_caller("cli").at("cli", session=params.session, message=params.message)
+
+    async def _handle(self, params: _RunId) -> RunHandle:
+        return await self._host.run(params.run, caller=self._caller(params))
+
+    async def catalogue(self, _: int | str, params: _Watch) -> JSON:
+        if params.watch and self._unwatch is None:
+            self._unwatch = self._host.on_change(self._catalogue_changed)
+        return self._host.catalogue()
+
+    def _catalogue_changed(self, catalogue: Catalogue) -> None:
+        self._send({"jsonrpc": "2.0", "method": "catalogue.changed", "params": catalogue})
+
+    async def cast(self, _: int | str, params: _Cast) -> JSON:
+        return await self._host.cast(
+            params.name, params.input, caller=self._caller(params), timeout=params.timeout
+        )
+
+    async def start(self, _: int | str, params: _Start) -> JSON:
+        handle = await self._host.start(
+            params.name,
+            params.input,
+            caller=self._caller(params),
+            timeout=params.timeout,
+            proposal=params.proposal,
+        )
+        if params.attached:
+            self._attached[handle.id] = handle
+        return {"run": handle.id}
+
+    async def cast_source(self, _: int | str, params: _Source) -> JSON:
+        return await self._host.cast_source(
+            params.file,
+            params.source,
+            params.input,
+            caller=self._caller(params),
+            timeout=params.timeout,
+        )
+
+    async def propose(self, _: int | str, params: _Question) -> JSON:
+        handle = await self._host.propose(
+            params.question, caller=self._caller(params), data=params.data
+        )
+        return {"run": handle.id}
+
+    async def run_record(self, _: int | str, params: _RunId) -> JSON:
+        return await (await self._handle(params)).record()
+
+    async def run_events(self, identifier: int | str, params: _Events) -> JSON:
+        handle = await self._handle(params)
+        async for event in handle.events(params.after, until_pause=params.until_pause):
+            body = {"request": identifier, "event": event}
+            self._send({"jsonrpc": "2.0", "method": "run.event", "params": body})
+            await self._writer.drain()
+        return None
+
+    async def run_result(self, _: int | str, params: _RunId) -> JSON:
+        outcome = await (await self._handle(params)).result()
+        self._attached.pop(params.run, None)
+        return outcome
+
+    async def run_cancel(self, _: int | str, params: _RunId) -> JSON:
+        return await (await self._handle(params)).cancel()
+
+    async def runs(self, _: int | str, params: _Runs) -> JSON:
+        return await self._host.runs(
+            caller=self._caller(params),
+            session=params.in_session,
+            state=params.state,
+            door=params.door,
+            updated_after=params.updated_after,
+            limit=params.limit,
+            after=params.after,
+        )
+
+
+_Handler: TypeAlias = Callable[[_Connection, int | str, Any], Awaitable[JSON]]
+
+_METHODS: dict[str, tuple[type[_Params], _Handler]] = {
+    "catalogue": (_Watch, _Connection.catalogue),
+    "cast": (_Cast, _Connection.cast),
+    "start": (_Start, _Connection.start),
+    "cast_source": (_Source, _Connection.cast_source),
+    "propose": (_Question, _Connection.propose),
+    "run.record": (_RunId, _Connection.run_record),
+    "run.events": (_Events, _Connection.run_events),
+    "run.result": (_RunId, _Connection.run_result),
+    "run.cancel": (_RunId, _Connection.run_cancel),
+    "runs": (_Runs, _Connection.runs),
+}

@@ -1,0 +1,199 @@
+"""What an edge sees of the host, in this process or behind the control socket.
+
+`host.Host` performs; `host.remote.RemoteHost` says the same over the socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llmspell.runs.record import Event, Outcome, Run, RunState
+from llmspell.security.principals import Caller
+from llmspell.values import JSON, Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A spell as the edges publish it. Nothing of it runs when it is listed."""
+
+    name: str
+    title: str = ""
+    description: str = ""
+    input_schema: Object = field(default_factory=dict[str, Any])
+    output_schema: Object | None = None
+    read_only: bool = False
+    destructive: bool | None = None
+    idempotent: bool = False
+    open_world: bool | None = None
+    tags: tuple[str, ...] = ()
+    examples: tuple[Object, ...] = ()
+    """Each `{input, output?}`."""
+    expose_mcp: bool = True
+    expose_a2a: bool = True
+    version: str = ""
+    """Content hash of the sources."""
+    file: str = ""
+    kind: str = "spell"
+    """What the file returned: spell, agent, tool or workflow."""
+    problem: Object | None = None
+    """The error of a newer source that does not load, while this older version stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The published spells at one moment, sorted by name."""
+
+    generation: int
+    """Grows with every change."""
+    spells: tuple[Published, ...]
+    problems: tuple[Object, ...] = ()
+    """Errors of files that publish nothing, each an error object with `where`."""
+
+    def get(self, name: str) -> Published | None:
+        """Return the spell of this name, or None."""
+        return next((spell for spell in self.spells if spell.name == name), None)
+
+
+class RunHandle(Protocol):
+    """A run, under way or ended."""
+
+    id: str
+
+    async def record(self) -> Run:
+        """Return the record as it stands now."""
+        ...
+
+    def events(self, after: int = 0, *, until_pause: bool = False) -> AsyncIterator[Event]:
+        """Yield every event numbered above `after`, live, until the run has ended.
+
+        With `until_pause` the iteration also ends when the run waits for an answer.
+        """
+        ...
+
+    async def result(self) -> Outcome:
+        """Wait until the run has ended or waits for an answer, and return what came of it.
+
+        Cancelling the waiter detaches it; it does not cancel the run.
+        """
+        ...
+
+    async def cancel(self) -> Run:
+        """Stop the run and everything it began, and return its record. Idempotent.
+
+        Raises:
+            RunNotCancelable: It has already completed, failed or been rejected.
+        """
+        ...
+
+
+class HostInterface(Protocol):
+    """The one door."""
+
+    def catalogue(self) -> Catalogue:
+        """Return what is published now. Runs nothing."""
+        ...
+
+    def on_change(self, listener: Callable[[Catalogue], None]) -> Callable[[], None]:
+        """Call `listener` after each change of the catalogue; return what ends that."""
+        ...
+
+    async def cast(
+        self, name: str, input: JSON, *, caller: Caller | None = None, timeout: float | None = None
+    ) -> Outcome:
+        """Cast a published spell and wait for what comes of it.
+
+        A failed run is an `Outcome` with `error`, not an exception. When the
+        waiter is cancelled and nobody else was given the run, the run stops.
+
+        Args:
+            timeout: Seconds the whole cast may take; the settings' limit when None.
+        Raises:
+            SpellNotFound: No such spell is published.
+            InputInvalid: The input does not fit; no run was made.
+        """
+        ...
+
+    async def start(
+        self,
+        name: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        proposal: str | None = None,
+    ) -> RunHandle:
+        """Begin a cast and return its handle once its record is durable.
+
+        Args:
+            proposal: Id of a run made by `propose` that this cast carries on.
+        Raises:
+            SpellNotFound: No such spell is published.
+            InputInvalid: The input does not fit; no run was made.
+        """
+        ...
+
+    async def cast_source(
+        self,
+        file: str,
+        source: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+    ) -> Outcome:
+        """Cast a source text that is not published: its top level is the cast.
+
+        When it returns a spell, agent, tool or workflow, that is cast with
+        `input`; otherwise the output is what it returned, or the result of its
+        last top-level cast when it returned nothing.
+        """
+        ...
+
+    async def propose(
+        self, question: str, *, caller: Caller, data: Object | None = None
+    ) -> RunHandle:
+        """Make a run that waits for the choice of a spell: its state is `input_required`."""
+        ...
+
+    async def run(self, run_id: str, *, caller: Caller) -> RunHandle:
+        """Return the handle of a run of the caller's tenant and principal.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+        """
+        ...
+
+    async def runs(
+        self,
+        *,
+        caller: Caller,
+        session: str | None = None,
+        state: RunState | None = None,
+        door: str | None = None,
+        updated_after: float | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> RunPage:
+        """Return the caller's runs, the last updated first.
+
+        Args:
+            after: The `next` of the page before.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End what is under way and release everything. Closing twice is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One page of a list of runs."""
+
+    runs: Sequence[Run]
+    next: str | None
+    """Cursor of the next page, or None."""
+    total: int
+    """How many runs there are on all pages."""

@@ -1,0 +1,296 @@
+"""The spellbook: finds, loads, checks and reloads the spells of a project.
+
+A file that does not load keeps its older version alive, and says so. Casts
+under way finish on the version they began with. Nothing here casts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmspell.config import Project
+from llmspell.errors import LlmspellError, SpecDuplicate, SpecError
+from llmspell.host.interface import Catalogue, Published
+from llmspell.host.sources import (
+    SourceFile,
+    bundled_spells,
+    find_spells,
+    read_modules,
+    read_source,
+    source_name,
+    version_of,
+)
+from llmspell.runs.castable import Castable, make_castable
+from llmspell.runtime.engine import Engine, Program, ScriptLimits
+from llmspell.spec.reading import Origin, read_spec
+from llmspell.values import Object, canonical
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE_MS = 80
+"""How long the watcher collects changes of files before it reloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one file: its newest good version, and what is wrong with a newer one."""
+
+    file: SourceFile
+    version: str
+    """Version of the sources last looked at, good or not."""
+    castable: Castable | None
+    problem: LlmspellError | None
+
+
+class Spellbook:
+    """The spells of one project.
+
+    Args:
+        engine: The engine of the files' language.
+        limits: Limits of loading one file.
+    """
+
+    def __init__(self, project: Project, engine: Engine, limits: ScriptLimits) -> None:
+        self._project = project
+        self._engine = engine
+        self._limits = limits
+        self._entries: dict[Path, Entry] = {}
+        self._by_name: dict[str, Castable] = {}
+        self._catalogue = Catalogue(generation=0, spells=())
+        self._listeners: list[Callable[[Catalogue], None]] = []
+        self._lock = asyncio.Lock()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is published now."""
+        return self._catalogue
+
+    def get(self, name: str) -> Castable | None:
+        """Return the published castable of a name, or None."""
+        return self._by_name.get(name)
+
+    def suggest(self, name: str) -> str:
+        """Return a hint for a name that is not published."""
+        close = difflib.get_close_matches(name, sorted(self._by_name), n=1)
+        if close:
+            return f"did you mean {close[0]!r}?"
+        known = ", ".join(sorted(self._by_name)[:20])
+        return f"published: {known}" if known else "nothing is published: see 'llmspell check'"
+
+    def on_change(self, listener: Callable[[Catalogue], None]) -> Callable[[], None]:
+        """Call `listener` after each change; return what ends that."""
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
+
+    async def reload(self) -> Catalogue:
+        """Look at every file again, load what changed, and return what is published now."""
+        async with self._lock:
+            entries: dict[Path, Entry] = {}
+            for file in self._files():
+                entries[file.path] = await self._look(file)
+            self._entries = entries
+            self._publish()
+            return self._catalogue
+
+    async def check(self, paths: Sequence[Path]) -> list[LlmspellError]:
+        """Load files without publishing them, and return what is wrong with them."""
+        files = [
+            SourceFile(path, source_name(self._project.root, path))
+            for given in paths
+            for path in (
+                [file.path for file in find_spells(self._project.root, given)]
+                if given.is_dir()
+                else [given]
+            )
+        ]
+        problems: list[LlmspellError] = []
+        for file in files:
+            try:
+                await self.load(file)
+            except LlmspellError as error:
+                problems.append(error)
+        return problems
+
+    async def load(self, file: SourceFile) -> Castable:
+        """Load and check one file.
+
+        Raises:
+            SpecError: What is wrong with it, with file and line.
+            LimitError: Its top level hit a limit.
+        """
+        program = self._program(file.path, file.name)
+        declaration = await self._engine.load(program, self._limits)
+        origin = Origin(file.name, program.source.decode("utf-8", "replace"))
+        spec = read_spec(declaration, origin, default_name=file.path.stem)
+        if not spec.description:
+            spec = spec.model_copy(update={"description": _leading_comment(origin.source)})
+        return make_castable(spec, origin, self._engine, program=program, declaration=declaration)
+
+    def program_of(self, name: str, source: bytes, directory: Path | None = None) -> Program:
+        """Return the program of a source text that is not a file of the project."""
+        modules = read_modules(source, self._module_roots(directory or self._project.root))
+        return Program(
+            name=name,
+            source=source,
+            modules=modules,
+            version=version_of(self._engine.version, name, source, modules),
+        )
+
+    async def watch(self) -> None:
+        """Reload whenever a file changes, until cancelled."""
+        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # its filter
+
+        while True:
+            directories = [path for path in self._directories() if path.is_dir()]
+            if not directories:
+                # Nothing to watch yet: wait for the project's directory to gain one.
+                root = self._project.root
+                root.mkdir(parents=True, exist_ok=True)
+                async for _ in awatch(root, recursive=False, debounce=DEBOUNCE_MS, step=20):
+                    break
+                continue
+            async for _ in awatch(
+                *directories,
+                debounce=DEBOUNCE_MS,
+                step=20,
+                recursive=True,
+                rust_timeout=1000,
+                yield_on_timeout=True,
+            ):
+                await self.reload()
+                if [path for path in self._directories() if path.is_dir()] != directories:
+                    break
+
+    # -- inside
+
+    def _files(self) -> list[SourceFile]:
+        files: list[SourceFile] = []
+        for directory in self._spell_directories():
+            root = self._project.root if directory == self._project.spells else directory.parent
+            files += find_spells(root, directory)
+        return files
+
+    def _spell_directories(self) -> list[Path]:
+        own = self._project.spells
+        # The user's own directory is a project by default: it has the bundled spells.
+        if not (self._project.root / "llmspell.toml").is_file() and not own.is_dir():
+            return [bundled_spells()]
+        return [own]
+
+    def _directories(self) -> list[Path]:
+        return [*self._spell_directories(), self._project.root / "lib"]
+
+    def _module_roots(self, directory: Path) -> tuple[Path, ...]:
+        spells = self._spell_directories()[0]
+        return (directory, spells, spells / "lib", self._project.root / "lib")
+
+    def _program(self, path: Path, name: str) -> Program:
+        source = read_source(path)
+        modules = read_modules(source, self._module_roots(path.parent))
+        return Program(
+            name=name,
+            source=source,
+            modules=modules,
+            version=version_of(self._engine.version, name, source, modules),
+        )
+
+    async def _look(self, file: SourceFile) -> Entry:
+        old = self._entries.get(file.path)
+        last_good = old.castable if old else None
+        try:
+            version = self._program(file.path, file.name).version
+        except SpecError as error:
+            error.where = error.where or file.name
+            return Entry(file, "", last_good, error)
+        if old is not None and old.version == version:
+            return old
+        try:
+            return Entry(file, version, await self.load(file), None)
+        except LlmspellError as error:
+            error.where = error.where or file.name
+            log.warning("%s", error.report())
+            return Entry(file, version, last_good, error)
+
+    def _publish(self) -> None:
+        published: dict[str, tuple[Published, Castable]] = {}
+        problems: list[Object] = []
+        taken: dict[str, str] = {}
+        allowed = self._project.settings.publish
+        for entry in self._entries.values():
+            castable = entry.castable
+            if castable is None:
+                if entry.problem is not None:
+                    problems.append(entry.problem.to_value())
+                continue
+            name = castable.name
+            if "*" not in allowed and name not in allowed:
+                continue
+            other = taken.setdefault(name.lower(), entry.file.name)
+            if other != entry.file.name:
+                error = SpecDuplicate(
+                    f"the name {name!r} is taken by {other}",
+                    where=castable.origin.where(castable.spec.line, "name"),
+                )
+                problems.append(error.to_value())
+                continue
+            problem = entry.problem.to_value() if entry.problem else None
+            if problem is not None:
+                problems.append(problem)
+            published[name] = (_published(castable, entry.file.name, problem), castable)
+        spells = tuple(published[name][0] for name in sorted(published))
+        if self._catalogue.generation and _same(spells, tuple(problems), self._catalogue):
+            self._by_name = {name: item[1] for name, item in published.items()}
+            return
+        self._by_name = {name: item[1] for name, item in published.items()}
+        self._catalogue = Catalogue(
+            generation=self._catalogue.generation + 1, spells=spells, problems=tuple(problems)
+        )
+        for listener in list(self._listeners):
+            listener(self._catalogue)
+
+
+def _same(spells: tuple[Published, ...], problems: tuple[Object, ...], old: Catalogue) -> bool:
+    return spells == old.spells and canonical(list(problems)) == canonical(list(old.problems))
+
+
+def _published(castable: Castable, file: str, problem: Object | None) -> Published:
+    spec = castable.spec
+    return Published(
+        name=spec.name,
+        title=spec.title,
+        description=spec.description,
+        input_schema=spec.input,
+        output_schema=spec.output,
+        read_only=spec.read_only,
+        destructive=spec.destructive,
+        idempotent=spec.idempotent,
+        open_world=spec.open_world,
+        tags=spec.tags,
+        examples=tuple(example.model_dump(exclude_unset=True) for example in spec.examples),
+        expose_mcp=spec.expose.mcp,
+        expose_a2a=spec.expose.a2a,
+        version=castable.version,
+        file=file,
+        kind=spec.kind,
+        problem=problem,
+    )
+
+
+def _leading_comment(source: str) -> str:
+    """Return the text of the `--` lines a file begins with."""
+    lines: list[str] = []
+    for line in source.splitlines():
+        if not line.startswith("--") or line.startswith("--["):
+            break
+        lines.append(line.removeprefix("--").lstrip("-").strip())
+    return " ".join(lines).strip()

@@ -1,0 +1,162 @@
+"""Runs in the store: records, their index by time, and their events.
+
+Keys of family RUN: ("run", tenant, id) holds the record; ("by", tenant,
+principal, microseconds, id) orders a principal's runs by their last change of
+state; ("live", id) names the tenant of a run that has not ended, so that the
+next owner finds what a dead one left. Family EVENT: (id, number).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from llmspell.errors import RunNotFound
+from llmspell.runs.record import Event, Run, RunState
+from llmspell.security.principals import Caller
+from llmspell.state.store import Delete, Durability, Family, Key, Put, Store, Write
+
+_PAGE = 500
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_run = msgspec.msgpack.Decoder(Run).decode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+def _record_key(run: Run) -> Key:
+    return ("run", run.tenant, run.id)
+
+
+def _index_key(run: Run, updated_at: float) -> Key:
+    return ("by", run.tenant, run.principal, int(updated_at * 1_000_000), run.id)
+
+
+class Archive:
+    """Reads and writes runs. Knows nothing of what a run does."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def save(
+        self,
+        run: Run,
+        events: Sequence[Event],
+        *,
+        indexed_at: float | None,
+        durability: Durability = Durability.WRITTEN,
+    ) -> None:
+        """Write a record with new events of it, all or none.
+
+        Args:
+            indexed_at: `updated_at` of the record as it was last saved; None the first time.
+        """
+        writes: list[Write] = [Put(Family.RUN, _record_key(run), _encode(run))]
+        if indexed_at != run.updated_at:
+            if indexed_at is not None:
+                writes.append(Delete(Family.RUN, _index_key(run, indexed_at)))
+            writes.append(Put(Family.RUN, _index_key(run, run.updated_at), b""))
+        if run.is_final:
+            if indexed_at is not None:
+                writes.append(Delete(Family.RUN, ("live", run.id)))
+        elif indexed_at is None:
+            writes.append(Put(Family.RUN, ("live", run.id), run.tenant.encode()))
+        writes += [Put(Family.EVENT, (run.id, event.number), _encode(event)) for event in events]
+        await self._store.commit(writes, durability=durability)
+
+    async def load(self, tenant: str, run_id: str) -> Run:
+        """Return a record.
+
+        Raises:
+            RunNotFound: The tenant has no such run.
+        """
+        entry = await self._store.get(Family.RUN, ("run", tenant, run_id))
+        if entry is None:
+            raise RunNotFound(f"no run {run_id!r}")
+        return _decode_run(entry.value)
+
+    async def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """Return every stored event of a run numbered above `after`."""
+        found: list[Event] = []
+        while True:
+            page = await self._store.scan(
+                Family.EVENT, (run_id,), after=(run_id, after), limit=_PAGE
+            )
+            found += [_decode_event(entry.value) for _, entry in page]
+            if len(page) < _PAGE:
+                return found
+            after = found[-1].number
+
+    async def live(self) -> list[Run]:
+        """Return every run that has not ended, of all tenants."""
+        found: list[Run] = []
+        after: Key | None = None
+        while True:
+            page = await self._store.scan(Family.RUN, ("live",), after=after, limit=_PAGE)
+            for key, entry in page:
+                found.append(await self.load(entry.value.decode(), str(key[1])))
+            if len(page) < _PAGE:
+                return found
+            after = page[-1][0]
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        session: str | None = None,
+        state: RunState | None = None,
+        door: str | None = None,
+        updated_after: float | None = None,
+        limit: int,
+        after: str | None = None,
+    ) -> tuple[list[Run], str | None, int]:
+        """Return a page of the caller's runs, last changed first, the next cursor, and the total.
+
+        Raises:
+            ValueError: `after` is no cursor.
+        """
+        prefix: Key = ("by", caller.tenant, caller.principal)
+        cursor = _parse_cursor(after)
+        found: list[Run] = []
+        total = 0
+        more: str | None = None
+        before: Key | None = None
+        while True:
+            page = await self._store.scan(
+                Family.RUN, prefix, before=before, limit=_PAGE, reverse=True
+            )
+            for key, _ in page:
+                position = (int(key[3]), str(key[4]))
+                if updated_after is not None and position[0] <= int(updated_after * 1_000_000):
+                    return found, more, total
+                run = await self.load(caller.tenant, position[1])
+                if not _matches(run, session, state, door):
+                    continue
+                total += 1
+                if cursor is not None and position >= cursor:
+                    continue
+                if len(found) < limit:
+                    found.append(run)
+                elif more is None:
+                    last = found[-1]
+                    more = f"{int(last.updated_at * 1_000_000)}-{last.id}"
+            if len(page) < _PAGE:
+                return found, more, total
+            before = page[-1][0]
+
+
+def _matches(run: Run, session: str | None, state: RunState | None, door: str | None) -> bool:
+    return (
+        (session is None or run.session == session)
+        and (state is None or run.state == state)
+        and (door is None or run.door == door)
+    )
+
+
+def _parse_cursor(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    time, _, run_id = text.partition("-")
+    if not (time.isdigit() and run_id):
+        raise ValueError(f"{text!r} is no cursor of this list")
+    return int(time), run_id

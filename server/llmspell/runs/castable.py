@@ -1,0 +1,172 @@
+"""A spell made ready: its spec, its sources and its compiled schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from llmspell.components.schema import Schema, SchemaInvalid
+from llmspell.errors import (
+    InputInvalid,
+    InputTooLarge,
+    OutputInvalid,
+    OutputTooLarge,
+    SpecError,
+)
+from llmspell.runtime.engine import Engine, Program
+from llmspell.spec.declaration import SpellSpec
+from llmspell.spec.reading import Origin
+from llmspell.values import JSON, FunctionRef, Object, canonical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Castable:
+    """One version of a spell, or a declaration made while another is cast.
+
+    `program` is None for the latter: its functions live in the script that made it.
+    """
+
+    spec: SpellSpec
+    origin: Origin
+    engine: Engine
+    program: Program | None = None
+    declaration: JSON = None
+    """What the file's top level returned when it was loaded; a later load must agree."""
+    input_schema: Schema
+    output_schema: Schema | None = None
+    granted: frozenset[str] | None = field(default_factory=frozenset[str])
+    """Names its code may cast; None = any (the person at the terminal)."""
+
+    @property
+    def name(self) -> str:
+        """The name it is cast by."""
+        return self.spec.name
+
+    @property
+    def version(self) -> str:
+        """Content hash of the sources; "" for an inline declaration."""
+        return self.program.version if self.program else ""
+
+    def accept_input(self, value: JSON, *, limit_bytes: int) -> JSON:
+        """Return the input a cast begins with: `value` with the schema's defaults.
+
+        Raises:
+            InputTooLarge: It is larger than `limit_bytes` as JSON.
+            InputInvalid: It does not fit the schema; each field is named.
+        """
+        if value is None or value == []:
+            value = {}
+        size = len(canonical(value))
+        if size > limit_bytes:
+            raise InputTooLarge(
+                f"the input of {self.name!r} has {size} bytes; the limit is {limit_bytes}",
+                data={"size_bytes": size, "limit_bytes": limit_bytes},
+            )
+        value = self.input_schema.with_defaults(value)
+        problems = self.input_schema.problems(value)
+        if problems:
+            raise InputInvalid(
+                f"the input of {self.name!r} does not fit: " + "; ".join(map(str, problems)),
+                hint=f"the schema: llmspell spells show {self.name}",
+                data={"errors": [problem.to_value() for problem in problems]},
+            )
+        return value
+
+    def accept_output(self, value: JSON, *, limit_bytes: int) -> JSON:
+        """Return the output a cast ends with: `value` as the schema means it.
+
+        Raises:
+            OutputTooLarge: It is larger than `limit_bytes` as JSON.
+            OutputInvalid: It does not fit the schema; each field is named.
+        """
+        size = len(canonical(value))
+        if size > limit_bytes:
+            raise OutputTooLarge(
+                f"{self.name!r} returned {size} bytes; the limit is {limit_bytes}",
+                data={"size_bytes": size, "limit_bytes": limit_bytes},
+            )
+        if self.output_schema is None:
+            return value
+        value = self.output_schema.repaired(value)
+        problems = self.output_schema.problems(value)
+        if problems:
+            raise OutputInvalid(
+                f"{self.name!r} returned what its output schema does not allow: "
+                + "; ".join(map(str, problems)),
+                where=self.origin.where(self.spec.line, "output"),
+                data={"errors": [problem.to_value() for problem in problems]},
+            )
+        return value
+
+
+def make_castable(
+    spec: SpellSpec,
+    origin: Origin,
+    engine: Engine,
+    *,
+    program: Program | None = None,
+    declaration: JSON = None,
+    named: frozenset[str] = frozenset(),
+    unrestricted: bool = False,
+) -> Castable:
+    """Compile a spec's schemas and collect the names it may cast.
+
+    Args:
+        named: Names the file's code named while it was loaded.
+        unrestricted: Whether its code may cast anything.
+
+    Raises:
+        SpecError: A schema is not valid JSON Schema.
+    """
+    schemas: dict[str, Schema | None] = {}
+    for key, definition in (("input", spec.input), ("output", spec.output)):
+        try:
+            schemas[key] = Schema(definition) if definition is not None else None
+        except SchemaInvalid as error:
+            raise SpecError(
+                f"'{key}' of {spec.name!r} is not a valid JSON Schema: {error}",
+                where=origin.where(spec.line, key),
+            ) from None
+    input_schema = schemas["input"]
+    assert input_schema is not None  # `input` always has a definition
+    granted = frozenset(spec.needs.tools) | named | frozenset(_names(spec))
+    return Castable(
+        spec=spec,
+        origin=origin,
+        engine=engine,
+        program=program,
+        declaration=declaration,
+        input_schema=input_schema,
+        output_schema=schemas["output"],
+        granted=None if unrestricted else granted,
+    )
+
+
+def _names(spec: SpellSpec) -> Iterator[str]:
+    """Yield the names a spec itself refers to: its agents' tools, its workflow's steps."""
+    if spec.agent is not None:
+        yield from _names_in(list(spec.agent.tools))
+    if spec.workflow is not None:
+        yield from _names_in([spec.workflow])
+
+
+def _names_in(values: list[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            table = cast(Object, value)
+            if table.get("$kind") == "ref":
+                yield str(table.get("name"))
+                continue
+            for key in ("agent", "tool", "spell", "workflow"):
+                if key in table:
+                    yield from _names_in([table[key]])
+            for key in ("tools", "steps"):
+                if isinstance(table.get(key), list):
+                    yield from _names_in(cast(list[Any], table[key]))
+            if isinstance(table.get("branches"), dict):
+                yield from _names_in(list(cast(Object, table["branches"]).values()))
+        elif isinstance(value, FunctionRef):
+            continue

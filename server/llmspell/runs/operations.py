@@ -1,0 +1,216 @@
+"""The operations a script may request, read into effects.
+
+The names and arguments are the same for every script language; an engine's
+prelude is written against this table. Arguments come from untrusted code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from llmspell.effects.effect import (
+    Cast,
+    DeleteState,
+    Effect,
+    IncrementState,
+    ReadState,
+    Record,
+    RenderTemplate,
+    RunAgent,
+    ScanState,
+    Sleep,
+    StateScope,
+    WriteState,
+)
+from llmspell.errors import SpellRaised
+from llmspell.values import JSON, Object
+
+_T = TypeVar("_T")
+_SCOPES = ("spell", "session", "user", "shared")
+_LEVELS = ("debug", "info", "warn", "error")
+_PART_KEYS = frozenset({"text", "data", "name", "media_type", "append", "last"})
+MAX_SLEEP_SECONDS = 86_400.0
+
+
+def read_operation(name: str, arguments: JSON) -> Effect:
+    """Return the effect a script requests.
+
+    Raises:
+        SpellRaised: The operation does not exist, or its arguments are wrong.
+    """
+    reader = _READERS.get(name)
+    if reader is None:
+        raise SpellRaised(f"there is no operation {name!r}")
+    return reader(_Arguments(name, arguments))
+
+
+class _Arguments:
+    """Arguments of one request; each getter checks what it returns."""
+
+    def __init__(self, operation: str, values: JSON) -> None:
+        self._operation = operation
+        self._values = cast(Object, values) if isinstance(values, dict) else {}
+
+    def wrong(self, name: str, want: str) -> SpellRaised:
+        return SpellRaised(f"{self._operation}: {name!r} must be {want}")
+
+    def get(self, name: str) -> Any:
+        return self._values.get(name)
+
+    def of(self, name: str, kind: type[_T], want: str, default: _T | None = None) -> _T:
+        value = self._values.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.wrong(name, want)
+        return value
+
+    def text(self, name: str, default: str | None = None) -> str:
+        return self.of(name, str, "a string", default)
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self._values.get(name) is None else self.text(name)
+
+    def number(self, name: str, default: float | None = None) -> int | float:
+        value = self._values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(name, "a number")
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self.of(name, bool, "true or false", False)
+
+    def target(self, name: str) -> str | Object:
+        value = self._values.get(name)
+        if isinstance(value, dict):
+            table = cast(Object, value)
+            return str(table.get("name")) if table.get("$kind") == "ref" else table
+        if isinstance(value, str) and value:
+            return value
+        raise self.wrong(name, "a name, or a spell, agent, tool or workflow")
+
+    def scope(self) -> StateScope:
+        value = self.text("scope", "spell")
+        if value not in _SCOPES:
+            raise self.wrong("scope", f"one of {', '.join(_SCOPES)}")
+        return value
+
+
+def _cast(arguments: _Arguments) -> Effect:
+    return Cast(target=arguments.target("target"), input=arguments.get("input"))
+
+
+def _agent(arguments: _Arguments) -> Effect:
+    messages: list[Any] = arguments.get("messages") or []
+    if not isinstance(messages, list):  # pyright: ignore[reportUnnecessaryIsInstance]  # untrusted
+        raise arguments.wrong("messages", "a list")
+    return RunAgent(
+        agent=arguments.target("agent"),
+        prompt=arguments.get("prompt"),
+        messages=tuple(messages),
+        stream=arguments.flag("stream"),
+    )
+
+
+def _read(arguments: _Arguments) -> Effect:
+    return ReadState(scope=arguments.scope(), key=arguments.text("key"))
+
+
+def _write(arguments: _Arguments) -> Effect:
+    return WriteState(
+        scope=arguments.scope(),
+        key=arguments.text("key"),
+        value=arguments.get("value"),
+        if_version=arguments.optional_text("if_version"),
+    )
+
+
+def _delete(arguments: _Arguments) -> Effect:
+    return DeleteState(
+        scope=arguments.scope(),
+        key=arguments.text("key"),
+        if_version=arguments.optional_text("if_version"),
+    )
+
+
+def _increment(arguments: _Arguments) -> Effect:
+    return IncrementState(
+        scope=arguments.scope(), key=arguments.text("key"), by=arguments.number("by", 1)
+    )
+
+
+def _scan(arguments: _Arguments) -> Effect:
+    return ScanState(
+        scope=arguments.scope(),
+        prefix=arguments.text("prefix", ""),
+        after=arguments.optional_text("after"),
+        limit=int(arguments.number("limit", 100)),
+        reverse=arguments.flag("reverse"),
+    )
+
+
+def _sleep(arguments: _Arguments) -> Effect:
+    seconds = float(arguments.number("seconds"))
+    if not 0 <= seconds <= MAX_SLEEP_SECONDS:
+        raise arguments.wrong("seconds", f"between 0 and {MAX_SLEEP_SECONDS:g}")
+    return Sleep(seconds=seconds)
+
+
+def _log(arguments: _Arguments) -> Effect:
+    level = arguments.text("level", "info")
+    if level not in _LEVELS:
+        raise arguments.wrong("level", f"one of {', '.join(_LEVELS)}")
+    data: Object = {"level": level, "message": arguments.text("message", "")}
+    if arguments.get("fields"):
+        data["fields"] = arguments.get("fields")
+    return Record(kind="log", data=data)
+
+
+def _progress(arguments: _Arguments) -> Effect:
+    data: Object = {"done": arguments.number("done")}
+    if arguments.get("total") is not None:
+        data["total"] = arguments.number("total")
+    message = arguments.optional_text("message")
+    if message is not None:
+        data["message"] = message
+    return Record(kind="progress", data=data)
+
+
+def _emit(arguments: _Arguments) -> Effect:
+    part: Any = arguments.get("part")
+    if isinstance(part, str):
+        return Record(kind="part", data={"text": part})
+    if not isinstance(part, dict):
+        raise arguments.wrong("part", "a text or a table")
+    table = cast(Object, part)
+    unknown = sorted(set(table) - _PART_KEYS)
+    if unknown or ("text" in table) == ("data" in table):
+        raise arguments.wrong(
+            "part", "a table with text or data, and name, media_type, append, last"
+        )
+    return Record(kind="part", data=table)
+
+
+def _template(arguments: _Arguments) -> Effect:
+    data: Any = arguments.get("data")
+    return RenderTemplate(
+        text=arguments.text("text"), data=cast(Object, data) if isinstance(data, dict) else {}
+    )
+
+
+_READERS: dict[str, Callable[[_Arguments], Effect]] = {
+    "cast": _cast,
+    "agent.run": _agent,
+    "state.get": _read,
+    "state.set": _write,
+    "state.delete": _delete,
+    "state.increment": _increment,
+    "state.scan": _scan,
+    "sleep": _sleep,
+    "log": _log,
+    "progress": _progress,
+    "emit": _emit,
+    "template": _template,
+}
+"""Every operation by its name."""

@@ -1,0 +1,119 @@
+"""The run record: one per cast, the source of every view of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from llmspell.effects.messages import Usage
+from llmspell.security.principals import Door
+from llmspell.values import JSON, Object
+
+RunState: TypeAlias = Literal[
+    "submitted",
+    "working",
+    "input_required",
+    "auth_required",
+    "completed",
+    "failed",
+    "canceled",
+    "rejected",
+]
+"""A run's state, in A2A's words."""
+
+TERMINAL: frozenset[RunState] = frozenset({"completed", "failed", "canceled", "rejected"})
+
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    "submitted": frozenset({"working", "input_required", "failed", "canceled", "rejected"}),
+    "working": frozenset(
+        {"input_required", "auth_required", "completed", "failed", "canceled", "rejected"}
+    ),
+    "input_required": frozenset({"working", "failed", "canceled", "rejected"}),
+    "auth_required": frozenset({"working", "failed", "canceled", "rejected"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    "canceled": frozenset(),
+    "rejected": frozenset(),
+}
+"""The legal transitions; nothing else may change a run's state."""
+
+
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One cast: who asked for what, how far it is, what came of it."""
+
+    id: str
+    tenant: str
+    principal: str
+    session: str
+    spell: str
+    """Name of the spell; "" while a message waits for the choice of one."""
+    spell_version: str = ""
+    parent: str | None = None
+    door: Door = "cli"
+    state: RunState = "submitted"
+    input: JSON = None
+    output: JSON = None
+    content: list[Object] | None = None
+    """The answer as typed parts, where the spell returned `Content.*`."""
+    error: Object | None = None
+    usage: Usage = Usage()
+    created_at: float = 0.0
+    """Unix time, as all times of a run."""
+    updated_at: float = 0.0
+    generation: int = 0
+    """Number of the run's last event."""
+    message: Object | None = None
+    """What the door brought beyond the input."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in TERMINAL
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a run's log."""
+
+    number: int
+    """From 1, without gaps."""
+    at: float
+    kind: str
+    """One of `runs.log.KINDS`."""
+    data: Object
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run that has ended, or of one that waits for an answer."""
+
+    run_id: str
+    spell: str
+    state: RunState
+    output: JSON = None
+    content: list[Object] | None = None
+    error: Object | None = None
+    usage: Usage = Usage()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the spell completed."""
+        return self.state == "completed"
+
+
+def outcome_of(run: Run) -> Outcome:
+    """Return the outcome a record stands for."""
+    return Outcome(
+        run_id=run.id,
+        spell=run.spell,
+        state=run.state,
+        output=run.output,
+        content=run.content,
+        error=run.error,
+        usage=run.usage,
+    )
+
+
+def new_run_id(now: float) -> str:
+    """Return an id that sorts by time and cannot be guessed: 12 hex of ms, 24 hex of chance."""
+    return f"{int(now * 1000):012x}{os.urandom(12).hex()}"

@@ -1,0 +1,142 @@
+"""A script at work for a run: its requests are performed, its results delivered.
+
+One session serves one cast and every function of the same file that the cast
+calls. It knows frames and tasks; what an effect means is the performer's part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
+
+from llmspell.clock import Clock
+from llmspell.effects.effect import Effect
+from llmspell.errors import InternalError, LlmspellError, OutputInvalid
+from llmspell.runs.operations import read_operation
+from llmspell.runtime.engine import Finished, Loaded, Requested, Script
+from llmspell.values import JSON, FunctionRef
+
+Perform: TypeAlias = Callable[[Effect], Coroutine[Any, Any, Any]]
+
+
+class ScriptSession:
+    """Drives one script until it is closed.
+
+    Args:
+        script: Fresh; `load` or `main` is called through this session.
+        perform: Performs an effect and returns its result or raises `LlmspellError`.
+    """
+
+    def __init__(self, script: Script, perform: Perform, clock: Clock) -> None:
+        self._script = script
+        self._perform = perform
+        self._clock = clock
+        self._waiting: dict[int, asyncio.Future[JSON]] = {}
+        self._effects: set[asyncio.Task[None]] = set()
+        self._queued = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._failure: LlmspellError | None = None
+
+    def load(self, expected: JSON) -> None:
+        """Queue the top level; its declaration must equal `expected`."""
+        self._script.load(expected=expected)
+
+    async def main(self, input: JSON) -> JSON:
+        """Run the top level as a cast and return `{returned, has_returned, last}`."""
+        self._script.main(input)
+        return await self._result(0)
+
+    async def call(
+        self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool
+    ) -> JSON:
+        """Call a function of the script and return its result.
+
+        Raises:
+            LlmspellError: What the function raised, or the limit that ended the script.
+        """
+        return await self._result(self._script.call(function, arguments, with_context=with_context))
+
+    async def close(self) -> None:
+        """End the script, and every effect it still waits for."""
+        for task in [*self._effects, *([self._pump] if self._pump else [])]:
+            task.cancel()
+        await asyncio.gather(
+            *self._effects, *([self._pump] if self._pump else []), return_exceptions=True
+        )
+        await self._script.close()
+
+    async def _result(self, task: int) -> JSON:
+        if self._failure is not None:
+            raise self._failure
+        waiter: asyncio.Future[JSON] = asyncio.get_running_loop().create_future()
+        self._waiting[task] = waiter
+        self._queued.set()
+        if self._pump is None:
+            self._pump = asyncio.get_running_loop().create_task(self._run())
+        return await waiter
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._queued.wait()
+                self._queued.clear()
+                for event in await self._script.exchange():
+                    self._handle(event)
+        except LlmspellError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # a fault here would leave every waiter stuck
+            self._fail(InternalError(f"the script session failed: {error!r}"))
+
+    def _handle(self, event: Loaded | Requested | Finished) -> None:
+        if isinstance(event, Finished):
+            waiter = self._waiting.pop(event.task, None)
+            if waiter is None or waiter.done():
+                return
+            if event.ok:
+                waiter.set_result(event.value)
+            else:
+                waiter.set_exception(_error(event.value))
+        elif isinstance(event, Requested):
+            task = asyncio.get_running_loop().create_task(self._answer(event))
+            self._effects.add(task)
+            task.add_done_callback(self._effects.discard)
+
+    async def _answer(self, request: Requested) -> None:
+        try:
+            value = await self._perform(read_operation(request.operation, request.arguments))
+            ok = True
+        except LlmspellError as error:
+            ok, value = False, error.to_value()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the script must get an answer, or it waits for ever
+            ok, value = False, InternalError(f"{request.operation}: {error!r}").to_value()
+        try:
+            self._script.answer(request.call, ok=ok, value=value, now=self._clock.time())
+        except LlmspellError as error:
+            # The result itself cannot cross (too large): the script is told why.
+            self._script.answer(
+                request.call, ok=False, value=error.to_value(), now=self._clock.time()
+            )
+        self._queued.set()
+
+    def _fail(self, error: LlmspellError) -> None:
+        self._failure = error
+        for waiter in self._waiting.values():
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiting.clear()
+        for task in self._effects:
+            task.cancel()
+
+
+def _error(value: JSON) -> LlmspellError:
+    if isinstance(value, dict):
+        return LlmspellError.from_value(value)  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    return OutputInvalid(f"the script ended with {value!r}")
+
+
+OpenSession: TypeAlias = Callable[[], Awaitable[ScriptSession]]

@@ -1,0 +1,1 @@
+"""Script engines: they turn a file into a declaration, and a running script into effects."""

@@ -1,0 +1,168 @@
+"""The engine interface: two methods that a script language must offer.
+
+An engine knows nothing of spells, runs or stores. It loads a program (its top
+level runs once, every effect refused) and opens a script: one fresh state of
+that program, which requests effects and is given their results. Only bytes
+cross between a script and this process.
+
+A declaration is what a file's top level returned, as JSON, with these forms:
+`{"$kind": "spell"|"agent"|"tool"|"workflow", "$line": 7, ...}` for what a
+constructor made, `{"$schema": {...}, "$seq": 3}` for a `Schema.*` value and
+`FunctionRef` for a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from llmspell.values import JSON, FunctionRef, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The sources one version of a spell consists of."""
+
+    name: str
+    """The file as errors name it, e.g. `spells/brief.lua`."""
+    source: bytes
+    modules: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """What `require` finds, by module name."""
+    version: str = ""
+    """Content hash over all of the above and the kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptLimits:
+    """What one script may use."""
+
+    heap_bytes: int = 64 << 20
+    slice_seconds: float = 2.0
+    """Wall time the script may compute before it gives way to an effect or ends."""
+    message_bytes: int = 8 << 20
+    """Largest frame either way: inputs, outputs and effect arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptContext:
+    """What a script may know of its run: `ctx` in Lua, and the seed of `random` and `uuid`."""
+
+    run_id: str = ""
+    session: str = ""
+    user: str = ""
+    tenant: str = ""
+    deadline: float | None = None
+    """Unix time, or None."""
+    now: float = 0.0
+    """Unix time at which the run began; `now()` until the first result is delivered."""
+    seed: bytes = b""
+    message: Object | None = None
+    """What the door brought beyond the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The top level ran and returned this declaration."""
+
+    declaration: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The script asks for an effect and waits: answer it under `call`."""
+
+    call: int
+    task: int
+    operation: str
+    arguments: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A task ended. `value` is its result, or an error object when not `ok`."""
+
+    task: int
+    ok: bool
+    value: JSON
+
+
+ScriptEvent: TypeAlias = Loaded | Requested | Finished
+
+
+class Script(Protocol):
+    """One fresh state of a program. Messages are queued, then exchanged in one go.
+
+    `load` or `main` must be the first message. A script is used by one task at a time.
+    """
+
+    def load(self, *, expected: JSON = None) -> None:
+        """Queue the run of the top level, with every effect refused; answered by `Loaded`.
+
+        With `expected`, a declaration that differs from it ends the script
+        with `spec.unstable` before any later message is looked at.
+        """
+        ...
+
+    def main(self, input: JSON) -> None:
+        """Queue the run of the top level as task 0, effects allowed (`llmspell run FILE`).
+
+        Answered by `Finished`, its value `{"returned": ..., "last": ...}`:
+        what the file returned, and the result of its last top-level cast.
+        """
+        ...
+
+    def call(self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool) -> int:
+        """Queue a call of a declared function and return its task number.
+
+        `with_context` appends the `ctx` object to the arguments.
+        """
+        ...
+
+    def answer(self, call: int, *, ok: bool, value: JSON, now: float) -> None:
+        """Queue the answer to a request: its result, or an error object when not `ok`."""
+        ...
+
+    async def exchange(self) -> Sequence[ScriptEvent]:
+        """Send what is queued, let the script run until it waits, and return what it said.
+
+        Raises:
+            SpecError: The top level failed (syntax, an effect, an unstable declaration).
+            LimitError: A limit was hit. The script is gone.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the script and free its worker. Closing twice is no error."""
+        ...
+
+
+class Engine(Protocol):
+    """A script language."""
+
+    language: str
+    suffix: str
+    """File suffix, with the dot."""
+    version: str
+    """Changes whenever the same source could behave differently; part of every spell version."""
+
+    async def load(self, program: Program, limits: ScriptLimits) -> JSON:
+        """Return the declaration of a program.
+
+        Raises:
+            SpecError: With `where` set to the author's file and line.
+            LimitError: The top level hit a limit.
+        """
+        ...
+
+    async def open(self, program: Program, limits: ScriptLimits, context: ScriptContext) -> Script:
+        """Return a fresh script of the program; nothing of it has run yet.
+
+        Raises:
+            LimitBusy: No worker is free and none may be added.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every worker. Closing twice is no error."""
+        ...

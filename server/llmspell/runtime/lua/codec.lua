@@ -1,0 +1,274 @@
+-- MessagePack between a script and its host, and the kinds of table that JSON tells apart.
+--
+-- Tables are read raw, so no metamethod of the author ever runs here. Equal values give equal
+-- bytes in every process: map keys are sorted, numbers take their shortest form.
+local type, next, rawget, rawlen, rawequal = type, next, rawget, rawlen, rawequal
+local pcall, error, setmetatable = pcall, error, setmetatable
+local schar, sbyte, ssub, sfind, sformat = string.char, string.byte, string.sub, string.find, string.format
+local spack, sunpack = string.pack, string.unpack
+local concat, sort = table.concat, table.sort
+local mtype, huge, utf8len = math.type, math.huge, utf8.len
+local raw_metatable = debug.getmetatable
+
+local MAX_DEPTH = 100
+local FUNCTION, BLOB_CODE = 1, 2 -- extension codes, see runtime/wire.py
+
+local ARRAY = { __name = "array", __metatable = "array" }
+local OBJECT = { __name = "object", __metatable = "object" }
+local BLOB = { __name = "blob", __metatable = "blob" } -- { bytes }: binary data, base64 text on the other side
+local null = setmetatable({}, {
+  __name = "null",
+  __metatable = "null",
+  __tostring = function() return "null" end,
+  __newindex = function() error("json.null is read-only", 2) end,
+})
+
+---------------------------------------------------------------- shape of a table
+
+-- Returns the length of a list, or nil and the sorted keys of an object.
+-- Anything else is refused through `refuse(what)`, which does not return.
+local function shape(value, refuse)
+  local kind, length = raw_metatable(value), rawlen(value)
+  if kind == ARRAY or (kind ~= OBJECT and length > 0) then
+    local count = 0
+    for key in next, value do
+      if mtype(key) ~= "integer" then refuse("a table that mixes list items and named fields") end
+      count = count + 1
+    end
+    if count ~= length then refuse("a list with holes (write json.null where nothing is)") end
+    return length
+  end
+  local keys, n = {}, 0
+  for key in next, value do
+    if type(key) ~= "string" then
+      if type(key) == "number" then refuse("a list with holes, or a table with numbers as names") end
+      refuse("a table with a " .. type(key) .. " as a name")
+    end
+    n = n + 1
+    keys[n] = key
+  end
+  sort(keys)
+  return nil, keys
+end
+
+---------------------------------------------------------------- writing
+
+local functions, number_of = {}, {} -- functions the host may call, by number, and the reverse
+local out, n, path, with_functions, declared
+
+local function refuse(depth, what)
+  local place = ""
+  for i = 1, depth do
+    local key = path[i]
+    place = place .. (type(key) == "number" and sformat("[%d]", key) or (i > 1 and "." or "") .. key)
+  end
+  error({ problem = (place ~= "" and place .. ": " or "") .. what }, 0)
+end
+
+local function integer(v)
+  if v >= 0 then
+    if v < 0x80 then return schar(v) end
+    if v < 0x100 then return spack(">BB", 0xcc, v) end
+    if v < 0x10000 then return spack(">BI2", 0xcd, v) end
+    if v < 0x100000000 then return spack(">BI4", 0xce, v) end
+    return spack(">Bi8", 0xcf, v)
+  end
+  if v >= -0x20 then return schar(v + 0x100) end
+  if v >= -0x80 then return spack(">Bi1", 0xd0, v) end
+  if v >= -0x8000 then return spack(">Bi2", 0xd1, v) end
+  if v >= -0x80000000 then return spack(">Bi4", 0xd2, v) end
+  return spack(">Bi8", 0xd3, v)
+end
+
+local function sized(length, fixed, fixed_limit, code16, code32)
+  if length < fixed_limit then return schar(fixed + length) end
+  if length < 0x10000 then return spack(">BI2", code16, length) end
+  return spack(">BI4", code32, length)
+end
+
+local function text_header(length)
+  if length >= 0x20 and length < 0x100 then return schar(0xd9, length) end
+  return sized(length, 0xa0, 0x20, 0xda, 0xdb)
+end
+
+local function array_header(length) return sized(length, 0x90, 16, 0xdc, 0xdd) end
+
+local function write(v, depth)
+  local kind = type(v)
+  if kind == "string" then
+    if not utf8len(v) then refuse(depth, "text that is not valid UTF-8") end
+    out[n + 1], out[n + 2] = text_header(#v), v
+    n = n + 2
+  elseif kind == "number" then
+    n = n + 1
+    if mtype(v) == "integer" then
+      out[n] = integer(v)
+    else
+      if v ~= v or v == huge or v == -huge then refuse(depth, "a number that is not finite") end
+      out[n] = spack(">Bd", 0xcb, v)
+    end
+  elseif kind == "boolean" then
+    n = n + 1
+    out[n] = v and "\xc3" or "\xc2"
+  elseif kind == "nil" or rawequal(v, null) then
+    n = n + 1
+    out[n] = "\xc0"
+  elseif kind == "function" and with_functions then
+    local number = number_of[v]
+    if not number then
+      number = #functions + 1
+      functions[number], number_of[v] = v, number
+    end
+    n = n + 1
+    out[n] = spack(">BBI4", 0xd6, FUNCTION, number)
+  elseif kind ~= "table" then
+    refuse(depth, "a " .. kind)
+  elseif raw_metatable(v) == BLOB then
+    out[n + 1], out[n + 2] = spack(">BI4B", 0xc9, #v[1], BLOB_CODE), v[1]
+    n = n + 2
+  else
+    if depth >= MAX_DEPTH then refuse(3, "a table nested more than 100 levels deep, or inside itself") end
+    local length, keys = shape(v, function(what) refuse(depth, what) end)
+    depth = depth + 1
+    if length then
+      n = n + 1
+      out[n] = array_header(length)
+      for i = 1, length do
+        path[depth] = i
+        write(rawget(v, i), depth)
+      end
+      return
+    end
+    n = n + 1
+    out[n] = sized(#keys, 0x80, 16, 0xde, 0xdf)
+    for i = 1, #keys do
+      local key = keys[i]
+      path[depth] = utf8len(key) and key or "?"
+      if depth == 1 and declared then with_functions = key == declared end
+      write(key, depth)
+      write(rawget(v, key), depth)
+    end
+  end
+end
+
+-- Returns the value as bytes, or nil and what cannot be encoded where.
+-- `functions_in` says where functions may stand: true = anywhere, a name = in that field only.
+local function encode(value, functions_in)
+  out, n, path = {}, 0, {}
+  with_functions = functions_in == true
+  declared = functions_in ~= true and functions_in or nil
+  local ok, problem = pcall(write, value, 0)
+  local parts = out
+  out, path = nil, nil
+  if ok then return concat(parts, "", 1, n) end
+  if type(problem) ~= "table" then error(problem, 0) end -- out of memory
+  return nil, problem.problem
+end
+
+---------------------------------------------------------------- reading
+
+local source, position, problem
+
+local read
+
+local function take(length)
+  local first = position
+  position = first + length
+  return ssub(source, first, position - 1)
+end
+
+local function number(format, size)
+  local v = sunpack(format, source, position)
+  position = position + size
+  return v
+end
+
+local function array(length, depth)
+  if depth > MAX_DEPTH then problem = "it is nested more than 100 levels deep" end
+  local t = setmetatable({}, ARRAY)
+  for i = 1, length do t[i] = read(depth) end
+  return t
+end
+
+local function map(length, depth)
+  if depth > MAX_DEPTH then problem = "it is nested more than 100 levels deep" end
+  local t = setmetatable({}, OBJECT)
+  for _ = 1, length do
+    local key = read(depth)
+    local v = read(depth)
+    if not rawequal(v, null) then t[key] = v end
+  end
+  return t
+end
+
+local function unsigned64()
+  local v = number(">i8", 8)
+  if v < 0 then problem = "an integer needs more than 64 bits; pass it as text" end
+  return v
+end
+
+local rest = {
+  [0xc0] = function() return null end,
+  [0xc2] = function() return false end,
+  [0xc3] = function() return true end,
+  [0xc4] = function() return take(number(">I1", 1)) end,
+  [0xc5] = function() return take(number(">I2", 2)) end,
+  [0xc6] = function() return take(number(">I4", 4)) end,
+  [0xca] = function() return number(">f", 4) end,
+  [0xcb] = function() return number(">d", 8) end,
+  [0xcc] = function() return number(">I1", 1) end,
+  [0xcd] = function() return number(">I2", 2) end,
+  [0xce] = function() return number(">I4", 4) end,
+  [0xcf] = unsigned64,
+  [0xd0] = function() return number(">i1", 1) end,
+  [0xd1] = function() return number(">i2", 2) end,
+  [0xd2] = function() return number(">i4", 4) end,
+  [0xd3] = function() return number(">i8", 8) end,
+  [0xd9] = function() return take(number(">I1", 1)) end,
+  [0xda] = function() return take(number(">I2", 2)) end,
+  [0xdb] = function() return take(number(">I4", 4)) end,
+  [0xdc] = function(depth) return array(number(">I2", 2), depth) end,
+  [0xdd] = function(depth) return array(number(">I4", 4), depth) end,
+  [0xde] = function(depth) return map(number(">I2", 2), depth) end,
+  [0xdf] = function(depth) return map(number(">I4", 4), depth) end,
+}
+
+function read(depth)
+  local byte = sbyte(source, position)
+  position = position + 1
+  if byte < 0x80 then return byte end
+  if byte >= 0xe0 then return byte - 0x100 end
+  if byte >= 0xa0 and byte < 0xc0 then return take(byte - 0xa0) end
+  if byte < 0x90 then return map(byte - 0x80, depth + 1) end
+  if byte < 0xa0 then return array(byte - 0x90, depth + 1) end
+  return rest[byte](depth + 1)
+end
+
+-- Returns the messages of a frame, and by index what could not be represented in them.
+local function read_frame(frame)
+  source, position = frame, 1
+  local byte = number(">I1", 1)
+  local count = byte == 0xdc and number(">I2", 2) or byte == 0xdd and number(">I4", 4) or byte - 0x90
+  local messages, problems = {}, {}
+  for i = 1, count do
+    problem = nil
+    messages[i] = read(-1) -- the message's own list does not count as a level
+    problems[i] = problem
+  end
+  source = nil
+  return messages, problems
+end
+
+return {
+  ARRAY = ARRAY,
+  OBJECT = OBJECT,
+  BLOB = BLOB,
+  MAX_DEPTH = MAX_DEPTH,
+  null = null,
+  functions = functions,
+  shape = shape,
+  encode = encode,
+  read_frame = read_frame,
+  integer = integer,
+  array_header = array_header,
+}

@@ -1,0 +1,133 @@
+"""The models of what a file may declare: spells, agents, tools, workflows.
+
+Unknown keys are refused (`spec.reading` adds file, line and a suggestion).
+Everything published becomes a `SpellSpec` with exactly one of `run`,
+`workflow` and `agent`, so the rest of the product knows one form.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from llmspell.values import JSON, FunctionRef, Object
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
+"""Names of what is published; unique ignoring case."""
+
+Kind: TypeAlias = Literal["spell", "agent", "tool", "workflow"]
+
+
+def _empty_list_is_object(value: Any) -> Any:
+    # A bare `{}` in Lua has no kind of its own; where an object is meant it is one.
+    return {} if value == [] else value
+
+
+def _empty_object_is_list(value: Any) -> Any:
+    return [] if value == {} else value
+
+
+Table = Annotated[Object, BeforeValidator(_empty_list_is_object)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_empty_object_is_list)]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Budget(_Declared):
+    """What a cast and all it begins may spend."""
+
+    usd: float | None = Field(default=None, gt=0, description="US dollars of model calls.")
+    tokens: int | None = Field(default=None, gt=0, description="Tokens read and written by models.")
+    seconds: float | None = Field(default=None, gt=0, description="Seconds from beginning to end.")
+    calls: int | None = Field(default=None, gt=0, description="Model calls.")
+    depth: int | None = Field(
+        default=None, gt=0, description="How deep casts may nest below this one."
+    )
+
+
+class Needs(_Declared):
+    """What the code of a spell may reach beyond itself."""
+
+    tools: Names = Field(
+        default=(), description="Names it may cast, besides those its file declares."
+    )
+    net: Names = Field(default=(), description="Hosts it may call.")
+    secrets: Names = Field(default=(), description="Secrets it may hand to tools.")
+    files: Table = Field(default={}, description="Paths it may read and write.")
+
+
+class Expose(_Declared):
+    """The doors a spell is published at."""
+
+    mcp: bool = Field(default=True, description="As an MCP tool.")
+    a2a: bool = Field(default=True, description="As an A2A skill.")
+
+
+class Example(_Declared):
+    """One example of a cast."""
+
+    input: JSON = Field(default=None, description="The input.")
+    output: JSON = Field(default=None, description="What comes of it.")
+
+
+class AgentLimits(_Declared):
+    """Where an agent's loop ends."""
+
+    turns: int = Field(default=8, gt=0, le=100, description="Model calls of one answer.")
+    tokens: int | None = Field(default=None, gt=0, description="Tokens of one answer.")
+    usd: float | None = Field(default=None, gt=0, description="US dollars of one answer.")
+    seconds: float | None = Field(default=None, gt=0, description="Seconds of one answer.")
+    parallel_tools: int = Field(default=4, gt=0, le=64, description="Tools called side by side.")
+
+
+class AgentSpec(_Declared):
+    """A model with instructions and tools."""
+
+    name: str = Field(default="agent", pattern=NAME_PATTERN, description="Its name.")
+    title: str = Field(default="", description="Its name for people.")
+    description: str = Field(default="", description="What it does; models choose by it.")
+    model: str = Field(default="", description="provider/model or a role; default from settings.")
+    system: str = Field(default="", description="Its instructions.")
+    tools: tuple[str | Object, ...] = Field(
+        (), description="What it may call: names, or spells, agents and tools themselves."
+    )
+    output: Object | None = Field(default=None, description="Schema of a structured answer.")
+    limits: AgentLimits = Field(
+        default=AgentLimits.model_construct(), description="Where its loop ends."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2, description="Sampling temperature.")
+    max_tokens: int | None = Field(
+        default=None, gt=0, description="Longest answer of one model call."
+    )
+
+
+class SpellSpec(_Declared):
+    """A spell: what it is called, what it takes and gives, and how it runs."""
+
+    kind: Kind = "spell"
+    name: str = Field(
+        default="", pattern=NAME_PATTERN, description="Its name; default: the file's."
+    )
+    title: str = Field(default="", max_length=200, description="Its name for people.")
+    description: str = Field(
+        default="", max_length=4096, description="What it does; models choose by it."
+    )
+    input: Object = Field(default_factory=lambda: {"type": "object"}, description="Input schema.")
+    output: Object | None = Field(default=None, description="Output schema.")
+    run: FunctionRef | None = Field(default=None, description="The function that does it.")
+    workflow: Object | None = Field(default=None, description="The workflow that does it.")
+    agent: AgentSpec | None = Field(default=None, description="The agent that does it.")
+    budget: Budget = Field(default=Budget.model_construct(), description="What a cast may spend.")
+    needs: Needs = Field(default=Needs.model_construct(), description="What its code may reach.")
+    read_only: bool = Field(default=False, description="It changes nothing.")
+    destructive: bool | None = Field(default=None, description="It may delete or overwrite.")
+    idempotent: bool = Field(default=False, description="Casting twice is as casting once.")
+    open_world: bool | None = Field(default=None, description="It reaches beyond this server.")
+    tags: Names = Field(default=(), description="Words to find it by.")
+    examples: tuple[Example, ...] = Field(default=(), description="Examples of casts.")
+    expose: Expose = Field(default=Expose.model_construct(), description="Where it is published.")
+    line: int = 0
+    """Line of the declaration in the author's file."""

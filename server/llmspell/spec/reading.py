@@ -1,0 +1,365 @@
+"""Read a script's declaration into a `SpellSpec`, and say what is wrong with it, where.
+
+Knows the forms a declaration arrives in (see `runtime.engine`) and nothing of
+any script language beyond how a key looks in its source.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from llmspell.errors import (
+    SpecError,
+    SpecMissing,
+    SpecUnknownKey,
+    SpecUnsupportedNeed,
+)
+from llmspell.spec.declaration import (
+    AgentLimits,
+    AgentSpec,
+    Budget,
+    Example,
+    Expose,
+    Needs,
+    SpellSpec,
+)
+from llmspell.spec.shorthand import ShorthandError, to_schema
+from llmspell.values import JSON, FunctionRef, Object
+
+_KINDS = ("spell", "agent", "tool", "workflow")
+_CONSTRUCTORS = {"spell": "Spell.create", "agent": "Agent.create", "tool": "Tool.create"}
+_SPELL_ONLY_RENAMES = {"params": "input"}
+_STEP_KEYS = frozenset(
+    {"agent", "tool", "spell", "workflow", "prompt", "input", "args", "name", "tools"}
+)
+_STEP_TARGETS = ("agent", "tool", "spell", "workflow")
+_WORKFLOW_KEYS = {
+    "sequential": frozenset({"type", "name", "description", "steps"}),
+    "parallel": frozenset({"type", "name", "description", "steps", "branches", "limit"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file a declaration came from, to point into."""
+
+    file: str
+    source: str = ""
+
+    def where(self, line: int, key: str | None = None) -> str:
+        """Return `file:line`; the line of `key` when it stands at or after `line`."""
+        if key is not None:
+            pattern = re.compile(
+                rf"(?<![\w.])(?:{re.escape(key)}|\[[\"']{re.escape(key)}[\"']\])\s*="
+            )
+            for number, text in enumerate(self.source.splitlines(), 1):
+                if number >= line and pattern.search(text.split("--")[0]):
+                    return f"{self.file}:{number}"
+        return f"{self.file}:{line}" if line else self.file
+
+
+def constructor(kind: str, declaration: Object) -> str:
+    """Return how the author wrote this kind, e.g. `Agent.create`."""
+    if kind == "workflow":
+        return f"Workflow.{declaration.get('type', 'sequential')}"
+    return _CONSTRUCTORS[kind]
+
+
+def read_spec(declaration: JSON, origin: Origin, *, default_name: str = "") -> SpellSpec:
+    """Return the spec of a declaration: a published file's, or an inline one.
+
+    Raises:
+        SpecMissing: It declares nothing castable.
+        SpecUnknownKey: With a suggestion.
+        SpecUnsupportedNeed: It needs what this version can't grant.
+        SpecError: Anything else that is wrong, at its line.
+    """
+    table = cast(Object, declaration) if isinstance(declaration, dict) else {}
+    kind = table.get("$kind")
+    if kind not in _KINDS:
+        what = "nothing" if declaration is None else "no spell, agent, tool or workflow"
+        raise SpecMissing(f"the file returns {what}", where=origin.where(0))
+    line = int(table.get("$line") or 0)
+    fields = {key: value for key, value in table.items() if not key.startswith("$")}
+    if kind == "agent":
+        return _published_agent(fields, line, origin, default_name)
+    if kind == "workflow":
+        return _published_workflow(table, line, origin, default_name)
+    return _spell(cast(Any, kind), fields, line, origin, default_name)
+
+
+def read_agent(declaration: Object, origin: Origin) -> AgentSpec:
+    """Return the agent of an `Agent.create` declaration.
+
+    Raises:
+        SpecError: With file and line.
+    """
+    line = int(declaration.get("$line") or 0)
+    fields = {key: value for key, value in declaration.items() if not key.startswith("$")}
+    return _agent(fields, line, origin)
+
+
+def functions_in(value: Any) -> Iterator[FunctionRef]:
+    """Yield every function a declaration or spec refers to."""
+    if isinstance(value, FunctionRef):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from functions_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in cast(Mapping[Any, Any], value).values():
+            yield from functions_in(item)
+    elif isinstance(value, list | tuple):
+        for item in cast("list[Any]", value):
+            yield from functions_in(item)
+
+
+def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
+    what = _CONSTRUCTORS[kind]
+    for old, new in _SPELL_ONLY_RENAMES.items():
+        if old in fields and new not in fields:
+            fields[new] = fields.pop(old)
+    allowed = set(SpellSpec.model_fields) - {"kind", "line"}
+    if kind == "tool":
+        allowed -= {"workflow", "agent"}
+    _known(fields, allowed, what, line, origin)
+    fields.setdefault("name", default_name)
+    ways = [way for way in ("run", "workflow", "agent") if fields.get(way) is not None]
+    if len(ways) != 1:
+        want = "run" if kind == "tool" else "exactly one of run, workflow and agent"
+        got = " and ".join(ways) or "none"
+        raise SpecError(f"{what} needs {want}; it has {got}", where=origin.where(line))
+    if ways == ["run"] and not isinstance(fields["run"], FunctionRef):
+        raise SpecError(f"'run' in {what} must be a function", where=origin.where(line, "run"))
+    if ways == ["workflow"]:
+        check_workflow(fields["workflow"], origin, line)
+    if ways == ["agent"]:
+        fields["agent"] = _inline_agent(fields["agent"], line, origin)
+    _schemas(fields, what, line, origin)
+    for name, model in (("budget", Budget), ("needs", Needs), ("expose", Expose)):
+        if name in fields:
+            fields[name] = _section(model, fields[name], f"{name} of {what}", line, origin)
+    if "examples" in fields:
+        fields["examples"] = [
+            _section(Example, item, f"examples of {what}", line, origin)
+            for item in _list(fields["examples"], "examples", what, line, origin)
+        ]
+    spec = _build(SpellSpec, {**fields, "kind": kind, "line": line}, what, line, origin)
+    _grantable(spec.needs, line, origin)
+    return spec
+
+
+def _inline_agent(value: JSON, line: int, origin: Origin) -> AgentSpec:
+    if isinstance(value, dict) and cast(Object, value).get("$kind") == "agent":
+        return read_agent(cast(Object, value), origin)
+    raise SpecError(
+        "'agent' in Spell.create must be made by Agent.create", where=origin.where(line, "agent")
+    )
+
+
+def _agent(fields: Object, line: int, origin: Origin) -> AgentSpec:
+    what = "Agent.create"
+    _known(fields, set(AgentSpec.model_fields), what, line, origin)
+    if "limits" in fields:
+        fields["limits"] = _section(
+            AgentLimits, fields["limits"], f"limits of {what}", line, origin
+        )
+    if fields.get("output") is not None:
+        fields["output"] = _schema(fields["output"], "output", what, line, origin, closed=True)
+    if "tools" in fields:
+        tools = _list(fields["tools"], "tools", what, line, origin)
+        for tool in tools:
+            _castable(tool, "tools", what, line, origin)
+        fields["tools"] = [_target(tool) for tool in tools]
+    return _build(AgentSpec, fields, what, line, origin)
+
+
+def _published_agent(fields: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
+    fields.setdefault("name", default_name)
+    agent = _agent(fields, line, origin)
+    return SpellSpec(
+        kind="agent",
+        name=agent.name,
+        title=agent.title,
+        description=agent.description,
+        input={
+            "type": "object",
+            "properties": {"prompt": {"type": "string", "description": "What to answer."}},
+            "required": ["prompt"],
+            "additionalProperties": False,
+        },
+        output=agent.output,
+        agent=agent,
+        line=line,
+    )
+
+
+def _published_workflow(table: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
+    check_workflow(table, origin, line)
+    return _build(
+        SpellSpec,
+        {
+            "kind": "workflow",
+            "name": table.get("name") or default_name,
+            "description": table.get("description", ""),
+            "workflow": table,
+            "line": line,
+        },
+        constructor("workflow", table),
+        line,
+        origin,
+    )
+
+
+def check_workflow(value: JSON, origin: Origin, line: int) -> None:
+    """Check a workflow's shape, its steps included.
+
+    Raises:
+        SpecError: With file and line.
+    """
+    node = cast(Object, value) if isinstance(value, dict) else {}
+    if node.get("$kind") != "workflow":
+        raise SpecError(
+            "'workflow' must be made by Workflow.sequential or Workflow.parallel",
+            where=origin.where(line, "workflow"),
+        )
+    line = int(node.get("$line") or line)
+    what = constructor("workflow", node)
+    fields = {key: item for key, item in node.items() if not key.startswith("$")}
+    _known(fields, set(_WORKFLOW_KEYS.get(str(node.get("type")), ())), what, line, origin)
+    limit = node.get("limit")
+    if limit is not None and not (isinstance(limit, int) and limit > 0):
+        raise SpecError(f"'limit' in {what} must be a positive integer", where=origin.where(line))
+    branches: Object = node.get("branches") or {}
+    steps = _list(node.get("steps") or [], "steps", what, line, origin)
+    if not branches and not steps:
+        raise SpecError(f"{what} has no steps", where=origin.where(line))
+    for step in [*steps, *branches.values()]:
+        _check_step(step, what, line, origin)
+
+
+def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
+    if isinstance(step, str | FunctionRef):
+        return
+    if not isinstance(step, dict):
+        raise SpecError(f"a step of {what} is a {type(step).__name__}", where=origin.where(line))
+    table = cast(Object, step)
+    if table.get("$kind") == "workflow":
+        check_workflow(table, origin, line)
+        return
+    if "$kind" in table:
+        _castable(table, "steps", what, line, origin)
+        return
+    _known(table, set(_STEP_KEYS), f"a step of {what}", line, origin)
+    targets = [key for key in _STEP_TARGETS if key in table]
+    if len(targets) != 1:
+        raise SpecError(
+            f"a step of {what} needs exactly one of {', '.join(_STEP_TARGETS)}",
+            where=origin.where(line),
+        )
+    target = table[targets[0]]
+    if targets[0] == "workflow":
+        check_workflow(target, origin, line)
+    else:
+        _castable(target, targets[0], f"a step of {what}", line, origin)
+
+
+def _castable(value: JSON, key: str, what: str, line: int, origin: Origin) -> None:
+    """Check an inline declaration now, rather than in the middle of a cast."""
+    if isinstance(value, str | FunctionRef):
+        return
+    kind = cast(Object, value).get("$kind") if isinstance(value, dict) else None
+    if kind == "ref":
+        return
+    if kind not in _KINDS:
+        raise SpecError(
+            f"'{key}' in {what} holds something that cannot be cast",
+            hint="write a name in quotes, or a spell, agent, tool or workflow",
+            where=origin.where(line, key),
+        )
+    read_spec(value, origin, default_name="inline")
+
+
+def _target(value: JSON) -> str | Object:
+    table = cast(Object, value) if isinstance(value, dict) else {}
+    return str(table["name"]) if table.get("$kind") == "ref" else cast("str | Object", value)
+
+
+def _known(fields: Object, allowed: set[str], what: str, line: int, origin: Origin) -> None:
+    for key in fields:
+        if key in allowed:
+            continue
+        close = difflib.get_close_matches(key, sorted(allowed), n=1)
+        suggestion = f"did you mean {close[0]!r}? " if close else ""
+        raise SpecUnknownKey(
+            f"unknown key {key!r} in {what}",
+            hint=f"{suggestion}Allowed: {', '.join(sorted(allowed))}",
+            where=origin.where(line, key),
+        )
+
+
+def _list(value: JSON, key: str, what: str, line: int, origin: Origin) -> list[JSON]:
+    if value in ({}, None):
+        return []
+    if not isinstance(value, list):
+        raise SpecError(f"'{key}' in {what} must be a list", where=origin.where(line, key))
+    return cast("list[JSON]", value)
+
+
+def _schemas(fields: Object, what: str, line: int, origin: Origin) -> None:
+    if fields.get("input") is not None:
+        fields["input"] = _schema(fields["input"], "input", what, line, origin, closed=True)
+        if fields["input"].get("type") != "object":
+            raise SpecError(
+                f"'input' in {what} must be an object", where=origin.where(line, "input")
+            )
+    if fields.get("output") is not None:
+        fields["output"] = _schema(fields["output"], "output", what, line, origin, closed=False)
+
+
+def _schema(value: JSON, key: str, what: str, line: int, origin: Origin, *, closed: bool) -> Object:
+    try:
+        return to_schema(value, closed=closed)
+    except ShorthandError as error:
+        raise SpecError(f"'{key}' in {what}: {error}", where=origin.where(line, key)) from None
+
+
+def _section(model: type[BaseModel], value: JSON, what: str, line: int, origin: Origin) -> Any:
+    if value == []:
+        value = {}
+    if not isinstance(value, dict):
+        raise SpecError(f"{what} must be a table", where=origin.where(line, what.split()[0]))
+    fields = cast(Object, value)
+    start = line
+    _known(fields, set(model.model_fields), what, start, origin)
+    return _build(model, fields, what, start, origin)
+
+
+def _build(model: type[Any], fields: Object, what: str, line: int, origin: Origin) -> Any:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        message = str(first["msg"])
+        if key == "name" and "pattern" in message:
+            message = f"{first['input']!r} is no name: a letter, then up to 47 letters, digits or _"
+        raise SpecError(
+            f"'{key}' in {what}: {message}", where=origin.where(line, key or None)
+        ) from None
+
+
+def _grantable(needs: Needs, line: int, origin: Origin) -> None:
+    for key, value in (("net", needs.net), ("secrets", needs.secrets), ("files", needs.files)):
+        if value:
+            raise SpecUnsupportedNeed(
+                f"'needs.{key}' cannot be granted: this version gives spells no {key}",
+                hint=f"remove {key} from needs",
+                where=origin.where(line, key),
+            )

@@ -1,0 +1,110 @@
+"""Schema shorthand to JSON Schema 2020-12, in the author's order.
+
+A field made by `Schema.*` arrives as `{"$schema": {...}, "$seq": n}`, where `n`
+counts the `Schema.*` calls, so that properties keep the order they were
+written in. A table whose `type` is a string is JSON Schema already.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from llmspell.values import JSON, FunctionRef, Object
+
+
+class ShorthandError(ValueError):
+    """A schema is not understood; `path` names the field."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+
+
+def is_made(value: JSON) -> bool:
+    """Return whether `Schema.*` made this value."""
+    return isinstance(value, dict) and isinstance(cast(Object, value).get("$schema"), dict)
+
+
+def to_schema(value: JSON, *, closed: bool, path: str = "") -> Object:
+    """Return the JSON Schema of a whole `input` or `output`.
+
+    Args:
+        value: A table of fields, a JSON Schema table, or a `Schema.*` value.
+        closed: Whether objects refuse fields they do not name.
+        path: Where the value stands, for errors.
+
+    Raises:
+        ShorthandError: A field is neither a `Schema.*` value nor JSON Schema.
+    """
+    if value in ({}, []):
+        return _object({}, closed=closed, path=path)
+    if not isinstance(value, dict):
+        raise ShorthandError(path, "a schema is a table of fields")
+    table = cast(Object, value)
+    if is_made(table):
+        return _made(table, closed=closed, path=path)
+    if isinstance(table.get("type"), str):
+        return _plain(table)
+    return _object(table, closed=closed, path=path)
+
+
+def _object(fields: Object, *, closed: bool, path: str) -> Object:
+    def order(item: tuple[str, JSON]) -> tuple[int, int, str]:
+        name, field = item
+        made = is_made(field)
+        return (0, int(field.get("$seq", 0)), name) if made else (1, 0, name)
+
+    properties: Object = {}
+    required: list[str] = []
+    for name, field in sorted(fields.items(), key=order):
+        if name.startswith("$"):
+            continue
+        place = f"{path}.{name}" if path else name
+        if is_made(field):
+            properties[name] = _made(field, closed=closed, path=place)
+            optional = bool(field.get("$optional")) or "default" in properties[name]
+        elif isinstance(field, dict) and isinstance(cast(Object, field).get("type"), str):
+            properties[name] = _plain(cast(Object, field))
+            optional = "default" in properties[name]
+        else:
+            raise ShorthandError(
+                place, "not a schema: write Schema.string 'about', or a JSON Schema"
+            )
+        if not optional:
+            required.append(name)
+    schema: Object = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    if closed:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _made(field: Object, *, closed: bool, path: str) -> Object:
+    schema = dict(cast(Object, field["$schema"]))
+    fields = schema.pop("$fields", None)
+    if schema.get("type") == "object" and isinstance(fields or schema.get("properties"), dict):
+        inner = _object(cast(Object, fields or schema.pop("properties")), closed=closed, path=path)
+        schema.pop("properties", None)
+        schema = {**schema, **inner}
+    if schema.get("type") == "array" and "items" in schema:
+        schema["items"] = to_schema(schema["items"], closed=closed, path=f"{path}[]")
+    return _plain(schema)
+
+
+def _plain(schema: Object) -> Object:
+    """Copy a JSON Schema, with its first keys in the order readers expect."""
+    _refuse_functions(schema)
+    first = [key for key in ("type", "title", "description") if key in schema]
+    rest = sorted(key for key in schema if key not in first and not key.startswith("$seq"))
+    return {key: schema[key] for key in [*first, *rest]}
+
+
+def _refuse_functions(value: Any) -> None:
+    if isinstance(value, FunctionRef):
+        raise ShorthandError("", "a schema cannot hold a function")
+    if isinstance(value, dict):
+        for item in cast(Object, value).values():
+            _refuse_functions(item)
+    elif isinstance(value, list):
+        for item in cast(list[Any], value):
+            _refuse_functions(item)

@@ -1,0 +1,74 @@
+"""The examples of README and docs are true: their spells load, their sessions print what they say.
+
+A `lua` block is a whole spell file. A `console` block is a session in a fresh project that
+holds the spells of its page; lines that begin with `$ llmspell` are run, and must print the
+lines that follow them, where a line of `...` stands for any lines.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.markdown import Block, blocks
+from tests.support.servers import llmspell, make_project
+
+SPELLS = list(blocks("lua"))
+SESSIONS = list(blocks("console"))
+
+
+def name_of(block: Block) -> str:
+    """Return the file name of an example: its spell's name, as `init` would name it."""
+    named = re.search(r'^\s*name\s*=\s*"(\w+)"', block.text, re.MULTILINE)
+    return named[1] if named else f"example_{block.line}"
+
+
+def project_of(page: Path, directory: Path) -> Path:
+    project = make_project(directory, [])
+    for block in SPELLS:
+        if block.page == page:
+            target = project / "spells" / f"{name_of(block)}.lua"
+            target.write_text(block.text, encoding="utf-8")
+    return project
+
+
+def commands(block: Block) -> list[tuple[str, list[str]]]:
+    """Return each command of a session with the lines it is said to print."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif found:
+            found[-1][1].append(line)
+    return found
+
+
+def pattern_of(lines: list[str]) -> str:
+    return "".join(r"(.*\n)*" if line == "..." else re.escape(line) + r"\n" for line in lines)
+
+
+def test_there_are_examples_to_run() -> None:
+    assert SPELLS
+    assert SESSIONS
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in SPELLS}), ids=str)
+def test_the_spells_of_a_page_pass_the_check(page: Path, tmp_path: Path) -> None:
+    checked = llmspell("check", cwd=project_of(page, tmp_path / "project"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("block", SESSIONS, ids=str)
+def test_a_session_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    project = project_of(block.page, tmp_path / "project")
+    try:
+        for command, lines in commands(block):
+            program, *arguments = shlex.split(command)
+            assert program == "llmspell", f"{block}: a console block runs llmspell only"
+            done = llmspell(*arguments, cwd=project)
+            assert re.fullmatch(pattern_of(lines), done.stdout), done.stdout + done.stderr
+    finally:
+        llmspell("stop", cwd=project)
