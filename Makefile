@@ -46,7 +46,7 @@ lint: $(DEV) ## check format and style
 	$(BIN)/ruff check
 
 layers: $(DEV) ## check that imports point downwards
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 reference: $(DEV) ## check that docs/reference tells what the code does
 	$(BIN)/python tools/generate_reference.py --check

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from llmspell import __version__
-from llmspell.bridge.places import find_project, state_directory
+from llmspell.bridge.places import find_project, state_directory, user_data_directory
 
 PROTOCOL = 1
 """Number of the protocol on the socket; both sides must speak the same."""
@@ -180,7 +180,12 @@ def _greet(connection: socket.socket, role: str) -> Meeting | None:
     answer = _object(line)
     error = answer.get("error")
     if error is not None:
-        raise UnreachableError(error["message"], code=error["code"], hint=error.get("hint", ""))
+        raise UnreachableError(
+            error["message"],
+            code=error["code"],
+            hint=error.get("hint", ""),
+            pid=answer.get("pid"),
+        )
     if answer.get("protocol") != PROTOCOL:
         raise UnreachableError(
             f"the owner is llmspell {answer.get('build')} (pid {answer.get('pid')}), "
@@ -318,6 +323,19 @@ def _reap() -> None:
             _children.remove(pid)
 
 
+def _check_project(project: Path) -> None:
+    """Make the user's own project when it is meant; any other must exist."""
+    if project.is_dir():
+        return
+    if project != Path(os.path.realpath(user_data_directory(os.environ))):
+        raise UnreachableError(
+            f"the project directory {str(project)!r} does not exist",
+            code="config.invalid",
+            hint=f"make it with: llmspell init {project}",
+        )
+    private_directory(project)
+
+
 def connect_or_spawn(address: Address, role: str, *, timeout: float = START_SECONDS) -> Meeting:
     """Return a greeted connection to the owner, started when there is none.
 
@@ -329,6 +347,7 @@ def connect_or_spawn(address: Address, role: str, *, timeout: float = START_SECO
     deadline = time.monotonic() + timeout
     _reap()
     try:
+        _check_project(address.project)
         private_directory(address.state)
         while True:
             meeting = connect(address.state, role)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, cast
+from typing import cast
 
 from llmspell.errors import TemplateError
 from llmspell.values import JSON, Object, canonical
@@ -68,7 +68,7 @@ def _look_up(path: str, data: Object) -> JSON:
         names = _names(value)
         if part not in names:
             raise _unknown(path.strip(), part, ".".join(done), value, names)
-        value = cast(Any, value)[int(part) - 1 if isinstance(value, list) else part]
+        value = _part(value, part)
         done.append(part)
     return value
 
@@ -79,6 +79,12 @@ def _names(value: JSON) -> list[str]:
     if isinstance(value, list):
         return [str(number) for number in range(1, len(cast(list[JSON], value)) + 1)]
     return []
+
+
+def _part(value: JSON, name: str) -> JSON:
+    if isinstance(value, list):
+        return cast(list[JSON], value)[int(name) - 1]
+    return cast(Object, value)[name]
 
 
 def _unknown(path: str, part: str, parent: str, value: JSON, names: list[str]) -> TemplateError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import msgspec
@@ -33,8 +34,9 @@ FAILED = -32000
 
 _log = logging.getLogger(__name__)
 
-Method: TypeAlias = Callable[[Object], Awaitable[JSON]]
-"""A method added from above, e.g. `http.open`: takes the params, returns the result."""
+Method: TypeAlias = Callable[[Object, AsyncExitStack], Awaitable[JSON]]
+"""A method added from above, e.g. `http.open`: takes the params and a stack that is unwound
+when the connection ends, returns the result."""
 
 
 class Request(msgspec.Struct):
@@ -154,6 +156,7 @@ class _Connection:
         self._tasks: dict[int | str, asyncio.Task[None]] = {}
         self._attached: dict[str, RunHandle] = {}
         self._unwatch: Callable[[], None] | None = None
+        self._cleanup = AsyncExitStack()
         self._encoder = msgspec.json.Encoder()
 
     async def run(self) -> None:
@@ -182,6 +185,7 @@ class _Connection:
                 await handle.cancel()
             except LlmspellError as error:
                 _log.debug("run %s ended before its client: %s", handle.id, error)
+        await self._cleanup.aclose()
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -235,7 +239,7 @@ class _Connection:
         added = self._methods.get(request.method)
         if added is None:
             raise UsageError(f"the owner has no method {request.method!r}", hint="")
-        return await added(msgspec.json.decode(request.params, type=dict[str, Any]))
+        return await added(msgspec.json.decode(request.params, type=dict[str, Any]), self._cleanup)
 
     def _send(self, message: Object) -> None:
         if self._writer.is_closing():

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -95,7 +95,7 @@ class Owner:
         """Let `serve` end. Stopping twice is no error."""
         self._stopping.set()
 
-    async def _stop_method(self, _: Object) -> JSON:
+    async def _stop_method(self, _: Object, __: AsyncExitStack) -> JSON:
         self.stop()
         return {"pid": os.getpid()}
 

@@ -12,8 +12,9 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -24,6 +25,9 @@ from llmspell.host.interface import Catalogue, RunHandle, RunPage
 from llmspell.runs.record import Event, Outcome, Run, RunState
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
+
+if TYPE_CHECKING:
+    from llmspell.config import Project  # loads pydantic, which a command that attaches can spare
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -57,7 +61,7 @@ def unreachable(error: UnreachableError) -> LlmspellError:
 
 
 class RemoteHost:
-    """A host whose work another process does. Make it with `connect` or `attach`."""
+    """A host whose work another process does. Made by `attach` or `find`."""
 
     def __init__(
         self, meeting: Meeting, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -75,7 +79,7 @@ class RemoteHost:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def connect(cls, address: Address) -> RemoteHost:
+    async def attach(cls, place: Address | Project) -> RemoteHost:
         """Connect to the owner, started when there is none.
 
         Raises:
@@ -83,6 +87,7 @@ class RemoteHost:
                 another version.
             LlmspellError: What a started owner failed with, e.g. `config.invalid`.
         """
+        address = place if isinstance(place, Address) else Address(place.root, place.state)
         try:
             meeting = await asyncio.to_thread(connect_or_spawn, address, "control")
         except UnreachableError as error:
@@ -90,14 +95,14 @@ class RemoteHost:
         return await cls._open(meeting)
 
     @classmethod
-    async def attach(cls, address: Address) -> RemoteHost | None:
-        """Connect to the owner; return None when there is none.
+    async def find(cls, state: Path) -> RemoteHost | None:
+        """Connect to the owner of a state directory; return None when there is none.
 
         Raises:
-            OwnerError: There is one, and it can't be used.
+            OwnerError: There is one, and it can't be used; `data["pid"]` is its pid.
         """
         try:
-            meeting = await asyncio.to_thread(connect, address.state, "control")
+            meeting = await asyncio.to_thread(connect, state, "control")
         except UnreachableError as error:
             raise unreachable(error) from None
         return None if meeting is None else await cls._open(meeting)
@@ -223,6 +228,10 @@ class RemoteHost:
             "after": after,
         }
         return await self._ask("runs", {**params, **_passed(caller)}, RunPage)
+
+    async def wait_closed(self) -> None:
+        """Return once the owner has ended the connection."""
+        await asyncio.wait([self._listening])
 
     async def close(self) -> None:
         """End the connection, and with it what waits through it. Closing twice is no error."""

@@ -275,15 +275,18 @@ class RocksStore:
 
     def _release(self) -> None:
         self._group_commit.stop()
-        try:
-            # Each of these keeps the database, and so its lock, alive.
-            for rows in self._rows.values():
+        failed: Exception | None = None
+        # Each of these keeps the database, and so its lock, alive: all have to
+        # go, also where flushing one fails. What a flush misses is in the log.
+        for rows in (*self._rows.values(), self._database):
+            try:
                 rows.close()
-            self._rows.clear()
-            self._handles.clear()
-            self._database.close()
-        except Exception as error:  # rocksdict has no class of its own
-            raise _error(error, f"cannot close {self._path}") from error
+            except Exception as error:  # rocksdict has no class of its own
+                failed = failed or error
+        self._rows.clear()
+        self._handles.clear()
+        if failed is not None:
+            raise _error(failed, f"cannot close {self._path}") from failed
 
     def _check_open(self) -> None:
         if self._closed:
@@ -358,13 +361,12 @@ def _key(packed: bytes) -> Key:
 
 def _error(error: Exception, what: str) -> StateError:
     """Return the error of ours that RocksDB's text stands for."""
-    text = str(error)
+    text = f"{what}: {error}"
     if "While lock file" in text or "lock hold by current process" in text:
-        kind = StateOwned
-    elif "No space left on device" in text or "Disk quota exceeded" in text:
-        kind = StateDiskFull
-    elif text.startswith("Corruption"):
-        kind = StateCorrupt
-    else:
-        kind = StateError
-    return kind(f"{what}: {text}")
+        return StateOwned(text)
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        # RocksDB writes again only once it has flushed all it holds in memory.
+        return StateDiskFull(text, hint="free at least 64 MB, then try again")
+    if str(error).startswith("Corruption"):
+        return StateCorrupt(text)
+    return StateError(text)

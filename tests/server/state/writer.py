@@ -3,7 +3,7 @@
 Usage: python writer.py PATH hold                  opens it and waits
        python writer.py PATH write LEVEL           commits without end
        python writer.py PATH write LEVEL POINT N   dies at failpoint POINT of commit N
-       python writer.py PATH fill                  commits until the disk is full
+       python writer.py PATH fill                  fills the disk, makes room, reopens
 
 It prints one line a fact: `open`, then the number of each acknowledged commit.
 Commit n holds row n of three families, each 4 kB that do not compress.
@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from llmspell import failpoints
-from llmspell.errors import StateDiskFull
+from llmspell.errors import StateDiskFull, StateError
 from llmspell.state.rocks import RocksStore
 from llmspell.state.store import Durability, Family, Put
 
@@ -41,30 +41,41 @@ async def write(store: RocksStore, level: Durability, point: str = "", last: str
         print(number, flush=True)
 
 
-async def fill(store: RocksStore) -> None:
-    """Fill the disk, then read back, then make room and write again."""
-    ballast = Path(sys.argv[1]).parent / "ballast"
-    ballast.write_bytes(bytes(2 << 20))
-    number = 0
+async def fill(store: RocksStore, path: str) -> None:
+    """Commit until the disk is full, make room, and see that all of it is there again."""
+    ballast = Path(path).with_name("ballast")
+    ballast.write_bytes(bytes(20 << 20))
+    last = 0
     try:
         for number in count(1):
             await store.commit([Put(family, ("row", number), value(number)) for family in FAMILIES])
+            last = number
     except StateDiskFull as error:
-        print("full", error.retryable, flush=True)
-    kept = [await store.get(Family.KV, ("row", n)) for n in range(1, number)]
-    assert [entry.value for entry in kept if entry] == [value(n) for n in range(1, number)]
-    assert await store.get(Family.KV, ("row", number)) is None
+        print("full:", error.hint, flush=True)
+    await check(store, last)
+    try:
+        await store.commit([Put(Family.KV, ("small",), b"")])
+    except StateDiskFull:
+        print("still full", flush=True)
+    try:
+        await store.close()
+    except StateError:
+        print("closed without a flush", flush=True)
     ballast.unlink()
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await store.commit([Put(Family.KV, ("after",), b"")])
-            except StateDiskFull:
-                await asyncio.sleep(0.1)
-            else:
-                break
-    print("free", flush=True)
+    store = RocksStore.open(path)
+    await check(store, last)
+    await store.commit([Put(Family.KV, ("after",), b"")])
     await store.close()
+    print("free", flush=True)
+
+
+async def check(store: RocksStore, last: int) -> None:
+    """Raise unless every family holds rows 1 to `last` and no other."""
+    for family in FAMILIES:
+        rows = await store.scan(family, ("row",), limit=last + 1)
+        assert [(key, entry.value) for key, entry in rows] == [
+            (("row", number), value(number)) for number in range(1, last + 1)
+        ]
 
 
 async def main(path: str, what: str, *arguments: str) -> None:
@@ -78,7 +89,7 @@ async def main(path: str, what: str, *arguments: str) -> None:
             level, *rest = arguments
             await write(store, Durability(level), *rest)
         case "fill":
-            await fill(store)
+            await fill(store, path)
         case _:
             raise SystemExit(__doc__)
 

@@ -37,6 +37,7 @@ ERROR_KEY = "llmspell/error"
 """Metadata of a failed task's status message: the error, with code, hint and run id."""
 
 _RESULT = "result"
+_RESTING = TERMINAL | {"input_required", "auth_required"}
 
 
 def state_name(state: RunState) -> str:
@@ -144,8 +145,9 @@ class TaskView:
         if question is None:
             return None
         parts: list[Object] = [{"text": question}]
-        if data.get("data") is not None:
-            parts.append({"data": data["data"], "mediaType": "application/json"})
+        if not run.spell and run.input is not None:
+            # The run waits for the choice of a spell: its input is what it may be chosen from.
+            parts.append({"data": run.input, "mediaType": "application/json"})
         return self._message(parts, {})
 
     def _result(self, run: Run) -> list[Object]:
@@ -274,9 +276,9 @@ class _Artifact:
         return value
 
 
-def is_end(event: Event) -> bool:
-    """Return whether the event is the end of its run."""
-    return event.kind == "state" and event.data["state"] in TERMINAL
+def is_rest(event: Event) -> bool:
+    """Return whether the run has ended with this event, or waits for an answer."""
+    return event.kind == "state" and event.data["state"] in _RESTING
 
 
 def _parts_of(run: Run) -> list[Object]:

@@ -54,9 +54,9 @@ end
 ---------------------------------------------------------------- writing
 
 local functions, number_of = {}, {} -- functions the host may call, by number, and the reverse
-local out, n, path, with_functions, declared
+local out, n, path, level, with_functions, declared
 
-local function refuse(depth, what)
+local function refuse_at(depth, what)
   local place = ""
   for i = 1, depth do
     local key = path[i]
@@ -64,6 +64,8 @@ local function refuse(depth, what)
   end
   error({ problem = (place ~= "" and place .. ": " or "") .. what }, 0)
 end
+
+local function refuse(what) refuse_at(level, what) end
 
 local function integer(v)
   if v >= 0 then
@@ -96,7 +98,7 @@ local function array_header(length) return sized(length, 0x90, 16, 0xdc, 0xdd) e
 local function write(v, depth)
   local kind = type(v)
   if kind == "string" then
-    if not utf8len(v) then refuse(depth, "text that is not valid UTF-8") end
+    if not utf8len(v) then refuse_at(depth, "text that is not valid UTF-8") end
     out[n + 1], out[n + 2] = text_header(#v), v
     n = n + 2
   elseif kind == "number" then
@@ -104,7 +106,7 @@ local function write(v, depth)
     if mtype(v) == "integer" then
       out[n] = integer(v)
     else
-      if v ~= v or v == huge or v == -huge then refuse(depth, "a number that is not finite") end
+      if v ~= v or v == huge or v == -huge then refuse_at(depth, "a number that is not finite") end
       out[n] = spack(">Bd", 0xcb, v)
     end
   elseif kind == "boolean" then
@@ -122,13 +124,14 @@ local function write(v, depth)
     n = n + 1
     out[n] = spack(">BBI4", 0xd6, FUNCTION, number)
   elseif kind ~= "table" then
-    refuse(depth, "a " .. kind)
+    refuse_at(depth, "a " .. kind)
   elseif raw_metatable(v) == BLOB then
     out[n + 1], out[n + 2] = spack(">BI4B", 0xc9, #v[1], BLOB_CODE), v[1]
     n = n + 2
   else
-    if depth >= MAX_DEPTH then refuse(3, "a table nested more than 100 levels deep, or inside itself") end
-    local length, keys = shape(v, function(what) refuse(depth, what) end)
+    if depth >= MAX_DEPTH then refuse_at(3, "a table nested more than 100 levels deep, or inside itself") end
+    level = depth
+    local length, keys = shape(v, refuse)
     depth = depth + 1
     if length then
       n = n + 1

@@ -1,0 +1,114 @@
+"""The command line: its global options, its commands, and how errors reach a person.
+
+A command is a function in a module of its own. What it needs beyond this
+package it imports when it runs, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from llmspell.cli.call import call
+from llmspell.cli.check import check
+from llmspell.cli.exec import exec_
+from llmspell.cli.info import info
+from llmspell.cli.init import init
+from llmspell.cli.install import install
+from llmspell.cli.own import own
+from llmspell.cli.place import Place
+from llmspell.cli.run import run as run_command
+from llmspell.cli.serve import serve
+from llmspell.cli.spells import spells
+from llmspell.cli.stdio import stdio
+from llmspell.cli.stop import stop
+from llmspell.errors import LlmspellError, UsageError
+
+app = typer.Typer(
+    name="llmspell",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from llmspell import __version__
+
+        typer.echo(f"llmspell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The project; else LLMSPELL_PROJECT, the nearest llmspell.toml upwards, "
+            "the user's data directory.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Settings read instead of the project's llmspell.toml."),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The state directory; else LLMSPELL_STATE, .llmspell in the project.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="text or json.")
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Publish small Lua spells as MCP tools and A2A agents.
+
+    Global options may stand before or after the command.
+    """
+    context.obj = Place(project, state, config, log_level, log_format)
+
+
+_COMMANDS: tuple[tuple[str, Any], ...] = (
+    ("init", init),
+    ("run", run_command),
+    ("exec", exec_),
+    ("check", check),
+    ("spells", spells),
+    ("serve", serve),
+    ("stdio", stdio),
+    ("call", call),
+    ("info", info),
+    ("install", install),
+    ("stop", stop),
+)
+
+for _name, _command in _COMMANDS:
+    app.command(_name)(_command)
+app.command("own", hidden=True)(own)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return the exit status. Errors of ours go to stderr, in one form."""
+    try:
+        app(arguments, prog_name="llmspell", standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except LlmspellError as error:
+        print(error.report(), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0

@@ -1,0 +1,178 @@
+-- What a failure looks like: in the author's code, and in the report the host gets.
+--
+-- A host failure is a table {code, message, hint, data, where} that can be caught and read.
+-- An uncaught error becomes a plain object with the author's file and line.
+local codec = ...
+local type, tostring, rawget, setmetatable = type, tostring, rawget, setmetatable
+local next, load = next, load
+local smatch, sgsub, ssub = string.match, string.gsub, string.sub
+local concat = table.concat
+local utf8len = utf8.len
+local getinfo, raw_metatable = debug.getinfo, debug.getmetatable
+
+local MAX_TEXT, MAX_FRAMES = 4000, 20
+local OUT_OF_MEMORY = "not enough memory"
+
+local errors = { main_file = nil }
+
+---------------------------------------------------------------- places
+
+local files = {} -- the author's files by the short name Lua uses for them
+
+-- Registers a file of the author and returns the chunk name to load it under.
+function errors.chunk_name(file)
+  local chunk = "@" .. file
+  -- Lua shortens long names in messages; ask it how.
+  local short = getinfo(load("", chunk, "t"), "S").short_src
+  files[short] = file
+  return chunk
+end
+
+local function place(info) return files[info.short_src] .. ":" .. info.currentline end
+
+local function is_author(info)
+  return info.what ~= "C" and files[info.short_src] ~= nil and info.currentline > 0
+end
+
+-- Returns "file:line" of the innermost frame of the author on this stack, or nil.
+-- A tail call leaves no frame behind, so there may be none.
+local function author_place(thread)
+  local level = thread and 0 or 2
+  while true do
+    local info
+    if thread then info = getinfo(thread, level, "Sl") else info = getinfo(level, "Sl") end
+    if not info then return nil end
+    if is_author(info) then return place(info) end
+    level = level + 1
+  end
+end
+
+-- Returns the line in the main file from which the running code was called, or nil.
+function errors.main_line()
+  local level = 2
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then return nil end
+    if is_author(info) and files[info.short_src] == errors.main_file then return info.currentline end
+    level = level + 1
+  end
+end
+
+local function definition(fn)
+  local info = fn and getinfo(fn, "S")
+  if not info or not files[info.short_src] then return nil end
+  return files[info.short_src] .. ":" .. (info.linedefined > 0 and info.linedefined or 1)
+end
+
+local function frame(info)
+  local name
+  if info.what == "main" then
+    name = "in the file itself"
+  elseif info.name then
+    name = "in " .. info.name
+  else
+    name = "in the function of line " .. info.linedefined
+  end
+  return place(info) .. ": " .. name
+end
+
+-- Returns the author's frames of a stopped thread, innermost first, one a line.
+local function trace(thread)
+  local lines, level = {}, 0
+  while #lines < MAX_FRAMES do
+    local info = getinfo(thread, level, "Sln")
+    if not info then break end
+    if is_author(info) then lines[#lines + 1] = frame(info) end
+    level = level + 1
+  end
+  return #lines > 0 and concat(lines, "\n") or nil
+end
+
+-- Splits "file:line: message"; returns nil and the message when it has no known place.
+function errors.split(message)
+  local short, line, rest = smatch(message, "^(.-):(%d+): (.*)$")
+  if short and files[short] then return files[short] .. ":" .. line, rest end
+  if short == "llmspell" then return nil, rest end
+  return nil, message
+end
+
+---------------------------------------------------------------- host failures
+
+local codes = setmetatable({}, { __mode = "k" }) -- the catalogue's code, whatever the author writes to e.code
+
+local function shown(e)
+  return (e.where and tostring(e.where) .. ": " or "") .. tostring(e.message) .. " {code: " .. tostring(codes[e]) .. "}"
+end
+
+local HOST_ERROR = {
+  __name = "error",
+  __metatable = "error",
+  __tostring = shown,
+  __concat = function(a, b) return tostring(a) .. tostring(b) end,
+}
+
+-- Returns a catchable error. `fields` is {code, message, hint, data, where}; the place of the
+-- author's call is filled in when `where` is absent.
+function errors.new(fields, fallback)
+  local e = {}
+  for key, value in next, fields do e[key] = value end
+  e.where = e.where or author_place() or definition(fallback)
+  codes[e] = type(e.code) == "string" and e.code or "internal"
+  return setmetatable(e, HOST_ERROR)
+end
+
+function errors.is_host(e) return raw_metatable(e) == HOST_ERROR end
+
+function errors.is_out_of_memory(e) return e == OUT_OF_MEMORY end
+
+---------------------------------------------------------------- reports
+
+local function text(value)
+  local s
+  if type(value) == "string" then
+    s = value
+  elseif type(value) == "number" or type(value) == "boolean" then
+    s = tostring(value)
+  else
+    return nil
+  end
+  if #s > MAX_TEXT then s = ssub(s, 1, MAX_TEXT) .. "..." end
+  if not utf8len(s) then s = sgsub(s, "[\128-\255]", "?") end
+  return s
+end
+
+local function encodable(value)
+  if value ~= nil and codec.encode(value) then return value end
+  return nil
+end
+
+-- Returns the report of error `e` of a stopped thread.
+-- `code` is what an error of the author's own is called; `fn` the function that was called.
+function errors.report(thread, e, code, fn)
+  local report = { traceback = trace(thread) }
+  local kind = raw_metatable(e)
+  if kind == HOST_ERROR then
+    report.code = codes[e]
+    report.message = text(rawget(e, "message")) or ""
+    report.hint = text(rawget(e, "hint"))
+    report.where = text(rawget(e, "where"))
+    report.data = encodable(rawget(e, "data"))
+  elseif type(e) == "table" then
+    local own, data = text(rawget(e, "code")), encodable(rawget(e, "data"))
+    report.code = code
+    report.message = text(rawget(e, "message")) or "an error table without a message"
+    report.hint = text(rawget(e, "hint"))
+    if own or data ~= nil then report.data = { code = own, data = data } end
+  elseif type(e) == "string" then
+    report.code = code
+    report.where, report.message = errors.split(e)
+    report.message = text(report.message)
+  else
+    report.code = code
+    report.message = text(e) or "the error is a " .. type(e) .. ", not a message"
+  end
+  report.where = report.where or author_place(thread) or definition(fn)
+  return report
+end
+
+return errors

@@ -1,0 +1,357 @@
+-- The scheduler: tasks are coroutines that yield effects and are resumed with their results.
+--
+-- A task belongs to a call of the host (its root). `parallel` makes child tasks that share the
+-- root. Whatever the author's own coroutines do, an effect inside one travels up to its task.
+local codec, errors = ...
+local type, error, rawlen, rawequal, setmetatable, next = type, error, rawlen, rawequal, setmetatable, next
+local tostring = tostring
+local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, coroutine.yield
+local co_status, co_close, co_running, co_isyieldable =
+  coroutine.status, coroutine.close, coroutine.running, coroutine.isyieldable
+local tpack, tunpack, concat = table.pack, table.unpack, table.concat
+local sgsub = string.gsub
+local getinfo = debug.getinfo
+local encode, integer = codec.encode, codec.integer
+
+local HOST = {} -- first value of every yield that is meant for the scheduler; never leaves this file
+
+local tasks = {
+  loading = false, -- every effect is refused
+  now = 0.0, -- time of the last delivered answer
+  message_bytes = 8 << 20,
+  fatal = nil, -- a report that ends the whole script
+  current = nil, -- the task that runs
+}
+
+local ready, first, last = {}, 1, 0
+local waiting, calls = {}, 0
+local events = {}
+
+local function enqueue(task, ...)
+  task.arguments = tpack(...)
+  last = last + 1
+  ready[last] = task
+end
+
+---------------------------------------------------------------- events
+
+function tasks.emit(event) events[#events + 1] = event end
+
+local function text(value) return (encode(value)) end
+
+local function encode_report(report)
+  return (encode(report)) or encode({ code = report.code, message = "an error that cannot be shown" })
+end
+
+function tasks.fail(report)
+  tasks.fatal = report
+  events, ready, first, last, waiting = {}, {}, 1, 0, {}
+end
+
+-- Returns the events so far as one frame of at most `message_bytes`; what does not fit waits
+-- behind a "more" event for the next frame.
+function tasks.take_frame()
+  if tasks.fatal then
+    return "\x91\x92" .. text("failed") .. encode_report(tasks.fatal)
+  end
+  local size, fit = 32, 0
+  for i = 1, #events do
+    size = size + #events[i]
+    if size > tasks.message_bytes and fit > 0 then break end
+    fit = i
+  end
+  local left = {}
+  for i = fit + 1, #events do left[#left + 1] = events[i] end
+  local taken = { codec.array_header(fit + (#left > 0 and 1 or 0)) }
+  for i = 1, fit do taken[i + 1] = events[i] end
+  if #left > 0 then taken[fit + 2] = "\x91" .. text("more") end
+  events = left
+  return concat(taken)
+end
+
+---------------------------------------------------------------- running
+
+local function fits(bytes) return #bytes <= tasks.message_bytes - 256 end
+
+local function done(task, ok, bytes)
+  tasks.emit("\x94" .. text("done") .. integer(task.root) .. (ok and "\xc3" or "\xc2") .. bytes)
+end
+
+local function finish(task, ok, value)
+  task.done, task.ok, task.value = true, ok, value
+  local join = task.join
+  if join then
+    join.left = join.left - 1
+    if join.left == 0 then enqueue(join.task, true) end
+  elseif task.parent == nil then
+    if ok then
+      done(task, true, value)
+    else
+      done(task, false, encode_report(errors.report(task.thread, value, "spell.raised", task.fn)))
+    end
+  end
+end
+
+local function after(task, ok, tag, operation, arguments)
+  if not ok then
+    if errors.is_out_of_memory(tag) then
+      local report = errors.report(task.thread, tag, "limit.memory", task.fn)
+      report.message = "the script needs more memory than it may use"
+      return tasks.fail(report)
+    end
+    return finish(task, false, tag)
+  end
+  if co_status(task.thread) == "dead" then return finish(task, true, tag) end
+  if rawequal(operation, HOST) then -- a join: `arguments` are the children
+    local join = { task = task, left = 0 }
+    for i = 1, #arguments do
+      arguments[i].join = join
+      join.left = join.left + 1
+    end
+    return nil
+  end
+  calls = calls + 1
+  waiting[calls] = task
+  return tasks.emit("\x95" .. text("request") .. integer(task.root) .. integer(calls) .. text(operation) .. arguments)
+end
+
+-- Runs every task that can run, in order, until all wait or have ended.
+function tasks.run()
+  while first <= last do
+    local task = ready[first]
+    ready[first] = nil
+    first = first + 1
+    local arguments = task.arguments
+    task.arguments = nil
+    tasks.current = task
+    after(task, co_resume(task.thread, tunpack(arguments, 1, arguments.n)))
+  end
+  first, last = 1, 0
+end
+
+local function new_task(root, path, fn, body)
+  return { root = root, path = path, fn = fn, forks = 0, thread = co_create(body) }
+end
+
+-- Starts a root task: calls `fn` and reports what it returns.
+-- `finishing(value)` returns the value's bytes, or nil and what is wrong with it.
+function tasks.start(root, fn, finishing, ...)
+  local function body(...)
+    local bytes, problem = finishing(fn(...))
+    if not bytes then
+      error(errors.new({ code = "output.invalid", message = "the result cannot be passed on: " .. problem }, fn), 0)
+    end
+    if not fits(bytes) then
+      local message = "the result is " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
+      error(errors.new({ code = "output.too_large", message = message }, fn), 0)
+    end
+    return bytes
+  end
+  enqueue(new_task(root, tostring(root), fn, body), ...)
+end
+
+-- Ends a call that cannot even begin.
+function tasks.refuse(root, report) done({ root = root }, false, encode_report(report)) end
+
+-- Hands a result to the task that waits for it. Returns whether there is one.
+function tasks.answer(call, ok, value)
+  local task = waiting[call]
+  if not task then return false end
+  waiting[call] = nil
+  enqueue(task, ok, value)
+  return true
+end
+
+---------------------------------------------------------------- callbacks that cannot wait
+
+local labels = setmetatable({}, { __mode = "k" })
+local callers = {
+  [table.sort] = { "a table.sort comparator", "collect first, then sort" },
+  [string.gsub] = { "a string.gsub callback", "collect first, then replace" },
+  [tostring] = { "a __tostring metamethod", "prepare the text first" },
+}
+
+local function callback()
+  local level = 3
+  while true do
+    local info = getinfo(level, "f")
+    if not info then return "a callback of a C function", "collect first, then call it" end
+    local found = labels[info.func] or callers[info.func]
+    if found then return found[1], found[2] end
+    level = level + 1
+  end
+end
+
+-- Calls `fn` so that nothing in it can wait: effects are refused, naming `label` and `advice`.
+function tasks.sealed(label, advice, fn, ...)
+  local arguments, results = tpack(...), nil
+  local function inside() results = tpack(fn(tunpack(arguments, 1, arguments.n))) end
+  labels[inside] = { label, advice }
+  sgsub("-", "-", inside) -- nothing can yield across a C function
+  return tunpack(results, 1, results.n)
+end
+
+local function refusal(what)
+  local where, advice = callback()
+  return errors.new({
+    code = "spell.raised",
+    message = what .. " cannot be called inside " .. where .. ": " .. advice,
+  })
+end
+
+---------------------------------------------------------------- effects
+
+-- Refuses to go on while the file is loading; `what` is the author's name for the effect.
+function tasks.refuse_loading(what)
+  if not tasks.loading then return end
+  local act = what == "cast" and "cast" or "call " .. what
+  error(errors.new({
+    code = "spec.effect_while_loading",
+    message = "cannot " .. act .. " while the file is loading: return the spell",
+    hint = "whatever acts belongs into the run function",
+  }), 0)
+end
+
+-- Requests an effect and waits. Returns whether it worked, and its result or error object.
+-- `functions_in` names the argument that may hold functions (a declaration).
+function tasks.attempt(what, operation, arguments, functions_in)
+  tasks.refuse_loading(what)
+  if not co_isyieldable() then error(refusal(what), 0) end
+  local bytes, problem = encode(arguments, functions_in)
+  local fn = tasks.current.fn
+  if not bytes then
+    error(errors.new({ code = "input.invalid", message = what .. ": cannot pass on " .. problem }, fn), 0)
+  end
+  if not fits(bytes) then
+    local message = what .. ": " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
+    error(errors.new({ code = "input.too_large", message = message }, fn), 0)
+  end
+  local ok, value = co_yield(HOST, operation, bytes, what)
+  if not ok then value = errors.new(type(value) == "table" and value or { message = tostring(value) }, fn) end
+  if rawequal(value, codec.null) then value = nil end
+  return ok, value
+end
+
+-- Requests an effect and returns its result, or raises its error.
+function tasks.perform(what, operation, arguments, functions_in)
+  local ok, value = tasks.attempt(what, operation, arguments, functions_in)
+  if not ok then error(value, 0) end
+  return value
+end
+
+-- Runs functions side by side and returns their results in order. When one fails, the others
+-- still run to their end; then the first failure in list order is raised.
+function tasks.parallel(list)
+  tasks.refuse_loading("parallel")
+  local parent = tasks.current
+  if type(list) ~= "table" then
+    error(errors.new({ code = "input.invalid", message = "parallel takes a list of functions" }, parent.fn), 0)
+  end
+  if not co_isyieldable() then error(refusal("parallel"), 0) end
+  local count = rawlen(list)
+  for i = 1, count do
+    if type(list[i]) ~= "function" then
+      local message = "parallel takes a list of functions; item " .. i .. " is a " .. type(list[i])
+      error(errors.new({ code = "input.invalid", message = message }, parent.fn), 0)
+    end
+  end
+  for key in next, list do
+    if type(key) ~= "number" then
+      error(errors.new({ code = "input.invalid", message = "parallel takes a list, not named functions" }, parent.fn), 0)
+    end
+  end
+  local results = setmetatable({}, codec.ARRAY)
+  if count == 0 then return results end
+  parent.forks = parent.forks + 1
+  local children = {}
+  for i = 1, count do
+    local path = parent.path .. "/" .. parent.forks .. "." .. i
+    local child = new_task(parent.root, path, list[i], list[i])
+    child.parent = parent
+    children[i] = child
+    enqueue(child)
+  end
+  co_yield(HOST, HOST, children, "parallel")
+  for i = 1, count do
+    local child = children[i]
+    if not child.ok then error(child.value, 0) end
+    if child.value == nil then results[i] = codec.null else results[i] = child.value end
+  end
+  return results
+end
+
+---------------------------------------------------------------- the author's own coroutines
+
+local made = setmetatable({}, { __mode = "k" })
+local busy = setmetatable({}, { __mode = "k" }) -- waits for an effect: nobody else may resume it
+
+local pass
+
+-- An effect was requested inside `co`: hand it up and bring the result down.
+local function relay(co, operation, arguments, what)
+  if not co_isyieldable() then return pass(co, co_resume(co, false, refusal(what))) end
+  busy[co] = true
+  local ok, value = co_yield(HOST, operation, arguments, what)
+  busy[co] = nil
+  return pass(co, co_resume(co, ok, value))
+end
+
+function pass(co, ok, tag, ...)
+  if ok and rawequal(tag, HOST) then return relay(co, ...) end
+  return ok, tag, ...
+end
+
+local function owned(co)
+  if not made[co] then error("a coroutine was expected", 3) end
+  if busy[co] then error("the coroutine waits for an effect of another task", 3) end
+end
+
+local coroutines = { status = co_status, running = co_running }
+
+function coroutines.create(f)
+  if type(f) ~= "function" then error("coroutine.create: a function was expected", 2) end
+  local co = co_create(f)
+  made[co] = true
+  return co
+end
+
+function coroutines.resume(co, ...)
+  owned(co)
+  return pass(co, co_resume(co, ...))
+end
+
+local function unwrap(co, ok, ...)
+  if ok then return ... end
+  if co_status(co) == "dead" then co_close(co) end
+  error((...), 0)
+end
+
+function coroutines.wrap(f)
+  if type(f) ~= "function" then error("coroutine.wrap: a function was expected", 2) end
+  local co = co_create(f)
+  made[co] = true
+  return function(...)
+    owned(co)
+    return unwrap(co, pass(co, co_resume(co, ...)))
+  end
+end
+
+function coroutines.isyieldable() return made[co_running()] == true and co_isyieldable() end
+
+function coroutines.yield(...)
+  if not made[co_running()] then error("coroutine.yield outside a coroutine", 2) end
+  if not co_isyieldable() then
+    local where, advice = callback()
+    error("coroutine.yield cannot be called inside " .. where .. ": " .. advice, 2)
+  end
+  return co_yield(...)
+end
+
+function coroutines.close(co)
+  owned(co)
+  return co_close(co)
+end
+
+tasks.coroutines = coroutines
+
+return tasks
