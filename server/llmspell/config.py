@@ -225,9 +225,15 @@ def _from_environment(environ: Mapping[str, str]) -> Object:
         if rest in _RESERVED:
             continue
         path = [part.lower() for part in rest.split("__")]
-        here = found
+        here: Any = found
         for part in path[:-1]:
             here = here.setdefault(part, {})
+            if not isinstance(here, dict):
+                # `A=...` sorts before `A__B=...`: the section has been given a value already.
+                raise ConfigError(
+                    f"environment: {name} sets a key of {part!r}, which is set as a whole too",
+                    hint="unset one of the two",
+                )
         here[path[-1]] = _parse(text)
     return found
 

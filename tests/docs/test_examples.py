@@ -2,22 +2,34 @@
 
 A `lua` block is a whole spell file. A `console` block is a session in a fresh project that
 holds the spells of its page; lines that begin with `$ llmspell` are run, and must print the
-lines that follow them, where a line of `...` stands for any lines.
+lines that follow them, where a line of `...` stands for any lines. A `toml` block is a settings
+file, a `python` block a program beside a project `my-spells`. Commands in other blocks are not
+run; they must be commands there are.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
+import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
+from llmspell.cli.app import app
+from llmspell.config import Settings
 from tests.support.markdown import Block, blocks
-from tests.support.servers import llmspell, make_project
+from tests.support.servers import environment, llmspell, make_project
 
 SPELLS = list(blocks("lua"))
 SESSIONS = list(blocks("console"))
+PLAIN = [*blocks(""), *blocks("sh")]
 
 
 def name_of(block: Block) -> str:
@@ -72,3 +84,49 @@ def test_a_session_prints_what_the_page_says(block: Block, tmp_path: Path) -> No
             assert re.fullmatch(pattern_of(lines), done.stdout), done.stdout + done.stderr
     finally:
         llmspell("stop", cwd=project)
+
+
+@pytest.mark.parametrize("block", PLAIN, ids=str)
+def test_a_command_that_is_shown_exists_with_its_options(block: Block) -> None:
+    for line in block.text.splitlines():
+        program, *arguments = shlex.split(line, comments=True) or [""]
+        if program != "llmspell":
+            continue
+        command = typer.main.get_command(app)
+        known = {name for option in command.params for name in option.opts} | {"--help"}
+        for argument in arguments:
+            if isinstance(command, TyperGroup) and not argument.startswith("-"):
+                assert argument in command.commands, f"{block}: {line}"
+                command = command.commands[argument]
+                assert isinstance(command, TyperCommand | TyperGroup)
+                known |= {name for option in command.params for name in option.opts}
+            elif argument.startswith("--"):
+                assert argument.partition("=")[0] in known, f"{block}: {line}"
+
+
+@pytest.mark.parametrize("block", list(blocks("toml")), ids=str)
+def test_settings_that_are_shown_are_allowed(block: Block) -> None:
+    Settings.model_validate(tomllib.loads(block.text))
+
+
+@pytest.mark.parametrize("block", list(blocks("json")), ids=str)
+def test_json_that_is_shown_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", list(blocks("python")), ids=str)
+def test_a_program_that_is_shown_runs(block: Block, tmp_path: Path) -> None:
+    made = llmspell("init", "my-spells", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    body = textwrap.indent(block.text, "    ")
+    program = f"import asyncio\n\nasync def main():\n{body}\nasyncio.run(main())\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

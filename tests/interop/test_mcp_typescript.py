@@ -84,11 +84,11 @@ def test_a_client_lists_the_spells_and_calls_them(client: Client, session: Sessi
     assert tools["word_count"]["annotations"]["readOnlyHint"] is True
 
     hello, counted, added, found = (call["result"] for call in report["calls"])
-    assert "Ada" in hello["content"][0]["text"]
-    assert counted["structuredContent"] == {"words": 3}
-    assert json.loads(counted["content"][0]["text"]) == {"words": 3}
+    assert hello["content"][0]["text"] == "Hello, Ada!"
+    assert counted["structuredContent"]["words"] == 3
+    assert json.loads(counted["content"][0]["text"]) == counted["structuredContent"]
     assert not added.get("isError")
-    assert text in found["content"][0]["text"]
+    assert [note["text"] for note in found["structuredContent"]["notes"]] == [text]
 
 
 def test_a_client_learns_which_argument_is_wrong_and_goes_on(session: Session) -> None:
@@ -97,7 +97,7 @@ def test_a_client_learns_which_argument_is_wrong_and_goes_on(session: Session) -
     assert wrong["isError"] is True
     assert "text" in wrong["content"][0]["text"]
     assert "input.invalid" in wrong["content"][0]["text"]
-    assert right["structuredContent"] == {"words": 2}
+    assert right["structuredContent"]["words"] == 2
 
 
 def test_an_unknown_tool_is_refused_as_a_wrong_parameter(session: Session) -> None:

@@ -9,11 +9,18 @@ import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
 
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.stdio import serve_stream
 from llmspell.host.host import Host
+from llmspell.runs.record import Run
+from llmspell.security.principals import local_caller
 
 SECONDS = 20.0
 """Bound of every wait."""
@@ -108,6 +115,16 @@ async def open_host(
         yield host
 
 
+async def ended_run(host: Host) -> Run:
+    """Return the record of the only run, once it has ended."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            for run in (await host.runs(caller=local_caller())).runs:
+                if run.is_final:
+                    return run
+            await asyncio.sleep(0)  # its task goes on
+
+
 class Pipe:
     """The client's end of a pipe: one JSON message a line."""
 
@@ -176,6 +193,36 @@ async def pipe_to(endpoint: McpEndpoint) -> AsyncGenerator[Pipe]:
         client.writer.close()
         async with asyncio.timeout(SECONDS):
             await serving
+
+
+Received: TypeAlias = "MemoryObjectReceiveStream[SessionMessage | Exception]"
+Sent: TypeAlias = "MemoryObjectSendStream[SessionMessage]"
+
+
+@asynccontextmanager
+async def client_transport(endpoint: McpEndpoint) -> AsyncGenerator[tuple[Received, Sent]]:
+    """Serve a socket pair; yield its other end as the streams an official `Client` takes."""
+    incoming, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    to_send, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+    async with pipe_to(endpoint) as pipe:
+
+        async def read() -> None:
+            async with incoming:
+                while line := await pipe.reader.readline():
+                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    await incoming.send(SessionMessage(message))
+
+        async def write() -> None:
+            async with outgoing:
+                async for item in outgoing:
+                    text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                    await pipe.write(text.encode() + b"\n")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            tasks.start_soon(write)
+            yield received, to_send
+            tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

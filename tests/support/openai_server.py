@@ -59,7 +59,8 @@ _FAILURES: dict[str, tuple[str, str, Object]] = {
 class Received:
     """One request as it came."""
 
-    authorization: str
+    headers: dict[str, str]
+    """By lower-case name."""
     body: Object
 
 
@@ -108,7 +109,7 @@ class OpenAIServer:
         model = str(request.body["model"])
         if model in _FAILURES:
             status, headers, error = _FAILURES[model]
-            key = request.authorization.removeprefix("Bearer ")
+            key = request.headers["authorization"].removeprefix("Bearer ")
             error = {"type": "error", "param": None} | error
             error["message"] = str(error["message"]).replace("KEY", key)
             writer.write(_response(status, dumps({"error": error}), headers))
@@ -119,9 +120,9 @@ class OpenAIServer:
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                 b"Transfer-Encoding: chunked\r\n\r\n"
             )
-            for event in _events(model, request.body):
+            for number, event in enumerate(_events(model, request.body)):
                 writer.write(_chunk(f"data: {dumps(event)}\n\n"))
-                if model == "stall":
+                if model == "stall" and number == 2:
                     await writer.drain()
                     self.stalled.set()
                     await reader.read()  # b"" once the client has hung up
@@ -140,7 +141,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Received | None:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Received(authorization=headers.get("authorization", ""), body=loads(body))
+    return Received(headers=headers, body=loads(body))
 
 
 def _response(status: str, body: str, headers: str = "") -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,49 +60,43 @@ def llmspell(*arguments: str, cwd: Path, timeout: float = 60) -> subprocess.Comp
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+def _announcement(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return what a starting server says of itself: it says it once it answers."""
+    assert process.stdout is not None
+    said = b""
+    deadline = time.monotonic() + START_SECONDS
+    while b"Ctrl-C" not in said:
+        left = max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([process.stdout], [], [], left)
+        piece = os.read(process.stdout.fileno(), 4096) if ready else b""
+        assert piece, f"no server: {log.read_text(encoding='utf-8')}"
+        said += piece
+    return said.decode()
 
 
 @contextmanager
 def running_server(project: Path) -> Generator[Server]:
-    """Serve a project over HTTP until the block ends.
+    """Serve a project over HTTP, on a port of the system's choice, until the block ends.
 
     Raises:
-        AssertionError: The server ended or was not ready in time; says what it printed.
+        AssertionError: The server ended or did not answer in time; says what it logged.
     """
-    url = f"http://127.0.0.1:{_free_port()}"
     log = project / "serve.log"
-    with log.open("wb") as output:
+    with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*LLMSPELL, "serve", "--port", url.rpartition(":")[2]],
+            [*LLMSPELL, "serve", "--port", "0"],
             cwd=project,
             env=environment(),
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=subprocess.PIPE,
+            stderr=errors,
         )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _is_ready(url):
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-            try:
-                process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(log.read_text(encoding="utf-8"))
-        token = (project / ".llmspell" / "token").read_text(encoding="utf-8").strip()
-        yield Server(url, token, project)
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
+    with process:
+        try:
+            found = re.search(r"MCP +(\S+)/mcp", _announcement(process, log))
+            assert found is not None
+            token = (project / ".llmspell" / "token").read_text(encoding="utf-8").strip()
+            yield Server(found[1], token, project)
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from llmspell.cli.call import call
 from llmspell.cli.check import check
 from llmspell.cli.exec import exec_
 from llmspell.cli.info import info
@@ -21,7 +20,7 @@ from llmspell.cli.own import own
 from llmspell.cli.place import Place
 from llmspell.cli.run import run as run_command
 from llmspell.cli.serve import serve
-from llmspell.cli.spells import spells
+from llmspell.cli.spells import app as spells_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
 from llmspell.errors import LlmspellError, UsageError
@@ -68,9 +67,7 @@ def options(
     log_level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="text or json.")
-    ] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -88,10 +85,8 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("run", run_command),
     ("exec", exec_),
     ("check", check),
-    ("spells", spells),
     ("serve", serve),
     ("stdio", stdio),
-    ("call", call),
     ("info", info),
     ("install", install),
     ("stop", stop),
@@ -99,6 +94,7 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
 
 for _name, _command in _COMMANDS:
     app.command(_name)(_command)
+app.add_typer(spells_app, name="spells")
 app.command("own", hidden=True)(own)
 
 

@@ -39,5 +39,5 @@ def set_up_logging(settings: LogSettings) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     # What others say at info of every request is ours at debug.
     if settings.level != "debug":
-        for name in ("mcp", "uvicorn", "a2a", "httpx", "httpx2"):
+        for name in ("mcp", "uvicorn", "a2a", "httpx", "httpx2", "watchfiles"):
             logging.getLogger(name).setLevel(logging.WARNING)

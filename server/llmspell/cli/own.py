@@ -23,18 +23,42 @@ def own(
     # A detached process must not hold what the client that started it had open.
     os.closerange(3, max(3, ready))
     os.closerange(max(3, ready + 1), 256)
+    parent = Parent(ready)
     try:
-        _own(context, ready)
+        _own(context, parent)
     except LlmspellError as error:
-        _tell(ready, dumps(error.to_value()))
+        parent.tell(dumps(error.to_value()))
         raise
     # Whoever waits must be told before the traceback goes to the log.
     except Exception as error:
-        _tell(ready, dumps(InternalError(f"{type(error).__name__}: {error}").to_value()))
+        parent.tell(dumps(InternalError(f"{type(error).__name__}: {error}").to_value()))
         raise
 
 
-def _own(context: typer.Context, ready: int) -> None:
+class Parent:
+    """The process that started this one and waits, once, to hear how that went.
+
+    Args:
+        descriptor: Where it listens; negative when nobody does.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def tell(self, text: str = "") -> None:
+        """Say that this owner serves, or which error it failed with. Later calls say nothing."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            os.write(descriptor, text.encode() + b"\n")
+        except BrokenPipeError:
+            logging.getLogger(__name__).info("nobody waits for this owner any more")
+        finally:
+            os.close(descriptor)
+
+
+def _own(context: typer.Context, parent: Parent) -> None:
     from llmspell.cli.logs import set_up_logging
     from llmspell.cli.owning import owning, run_loop
 
@@ -47,17 +71,7 @@ def _own(context: typer.Context, ready: int) -> None:
         idle_seconds = project.settings.owner.idle_seconds
         async with owning(project, idle_seconds=idle_seconds) as (owner, _), owner.signals():
             log.info("owner %d of %s begins", os.getpid(), project.state)
-            await owner.serve(lambda: _tell(ready, ""))
+            await owner.serve(parent.tell)
         log.info("owner %d ends", os.getpid())
 
     run_loop(serve())
-
-
-def _tell(ready: int, text: str) -> None:
-    if ready < 0:
-        return
-    try:
-        os.write(ready, text.encode() + b"\n")
-        os.close(ready)
-    except OSError:
-        logging.getLogger(__name__).info("nobody waits for this owner any more")

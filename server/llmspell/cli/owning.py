@@ -46,6 +46,7 @@ class HttpDoor:
         self._host = host
         self._server: HttpServer | None = None
         self._auth = ""
+        self._changing = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -68,37 +69,38 @@ class HttpDoor:
             "token_file": token,
         }
 
-    async def open(self, settings: ServerSettings) -> Object:
-        """Listen, and return `describe()`.
+    async def open(self, settings: ServerSettings) -> HttpServer:
+        """Listen.
 
         Raises:
             OwnerError: It is open already.
             ConfigError: The address can't be bound, or auth is `none` where others can reach it.
         """
-        if self._server is not None:
-            raise OwnerError(
-                f"this owner serves HTTP already, at {self._server.url}",
-                hint="use that, or end the 'llmspell serve' that opened it",
+        async with self._changing:
+            if self._server is not None:
+                raise OwnerError(
+                    f"this owner serves HTTP already, at {self._server.url}",
+                    hint="use that, or end the 'llmspell serve' that opened it",
+                )
+            state = self._host.project.state
+            token = ensure_token(state) if settings.auth == "token" else ""
+            self._server = await serve_http(
+                self._host,
+                bind_host=settings.host,
+                port=settings.port,
+                auth=Authenticator(settings.auth, token),
+                allowed_hosts=settings.allowed_hosts,
+                allowed_origins=settings.allowed_origins,
             )
-        state = self._host.project.state
-        token = ensure_token(state) if settings.auth == "token" else ""
-        self._server = await serve_http(
-            self._host,
-            bind_host=settings.host,
-            port=settings.port,
-            auth=Authenticator(settings.auth, token),
-            allowed_hosts=settings.allowed_hosts,
-            allowed_origins=settings.allowed_origins,
-        )
-        self._auth = settings.auth
-        described = self.describe()
-        assert described is not None
-        return described
+            self._auth = settings.auth
+            return self._server
 
-    async def close(self) -> None:
-        """Stop listening. Closing twice is no error."""
-        server, self._server = self._server, None
-        if server is not None:
+    async def close(self, server: HttpServer | None = None) -> None:
+        """Stop listening; with `server`, only if it is the one that listens. Idempotent."""
+        async with self._changing:
+            if self._server is None or (server is not None and server is not self._server):
+                return
+            server, self._server = self._server, None
             await server.close()
 
     async def open_method(self, params: Object, until: AsyncExitStack) -> JSON:
@@ -107,9 +109,9 @@ class HttpDoor:
             settings = ServerSettings.model_validate(params)
         except ValueError as error:
             raise UsageError(f"http.open: {error}", hint="") from None
-        described = await self.open(settings)
-        until.push_async_callback(self.close)
-        return described
+        server = await self.open(settings)
+        until.push_async_callback(self.close, server)
+        return self.describe()
 
     async def close_method(self, _: Object, __: AsyncExitStack) -> JSON:
         """`http.close`."""

@@ -24,6 +24,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmspell import __version__
+from llmspell.endpoints.a2a.routes import routes as a2a_routes
 from llmspell.endpoints.auth import Authenticator, HostRule, check_bind
 from llmspell.endpoints.mcp.http import McpHttp
 from llmspell.endpoints.mcp.server import McpEndpoint
@@ -65,7 +66,9 @@ class Doors:
     """Whether new work is taken; what `/readyz` answers."""
 
 
-def build_doors(host: HostInterface, *, auth: Authenticator, rule: HostRule) -> Doors:
+def build_doors(
+    host: HostInterface, *, auth: Authenticator, rule: HostRule, default_skill: str = ""
+) -> Doors:
     """Return the application over an open host, with the handles to end it in order."""
     endpoint = McpEndpoint(host)
     mcp = McpHttp(endpoint, auth)
@@ -94,6 +97,7 @@ def build_doors(host: HostInterface, *, auth: Authenticator, rule: HostRule) -> 
         # Both, because a redirect of a POST is one that clients do not follow.
         Route("/mcp", mcp),
         Route("/mcp/", mcp),
+        *a2a_routes(host, auth, default_skill=default_skill),
     ]
     app = Starlette(
         routes=routes,
@@ -106,15 +110,21 @@ def build_doors(host: HostInterface, *, auth: Authenticator, rule: HostRule) -> 
 
 
 def build_app(
-    host: HostInterface, *, auth: Authenticator, rule: HostRule | None = None
+    host: HostInterface,
+    *,
+    auth: Authenticator,
+    rule: HostRule | None = None,
+    default_skill: str = "",
 ) -> Starlette:
     """Return the ASGI application over an open host.
 
     Args:
         auth: Who may call; `/healthz`, `/readyz` and the public cards need nobody.
         rule: Which `Host` and `Origin` are answered; loopback only when None.
+        default_skill: The setting `a2a.default`: the spell of a message that names none.
     """
-    return build_doors(host, auth=auth, rule=rule or HostRule()).app
+    rule = rule or HostRule()
+    return build_doors(host, auth=auth, rule=rule, default_skill=default_skill).app
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -196,6 +206,7 @@ async def serve_http(
     auth: Authenticator,
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
+    default_skill: str = "",
 ) -> HttpServer:
     """Listen, and return once requests are answered.
 
@@ -203,13 +214,15 @@ async def serve_http(
         port: 0 takes any free one.
         allowed_hosts: Host names answered besides loopback ones and `bind_host`.
         allowed_origins: Web origins that may call besides loopback ones.
+        default_skill: The setting `a2a.default`: the spell of a message that names none.
 
     Raises:
         ConfigError: The address cannot be bound, or auth is `none` where others can reach it.
     """
     check_bind(auth, bind_host)
     listener = _bind(bind_host, port)
-    doors = build_doors(host, auth=auth, rule=HostRule(bind_host, allowed_hosts, allowed_origins))
+    rule = HostRule(bind_host, allowed_hosts, allowed_origins)
+    doors = build_doors(host, auth=auth, rule=rule, default_skill=default_skill)
     server = _Uvicorn(
         uvicorn.Config(
             doors.app,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -78,7 +78,7 @@ class LiteLLMProvider:
 
     async def stream(
         self, request: ModelRequest, *, model: str, idempotency_key: str = ""
-    ) -> AsyncIterator[ModelEvent]:
+    ) -> AsyncGenerator[ModelEvent]:
         """Ask `model` (litellm's full name) and yield `TextDelta`s, then one `ModelReply`.
 
         Args:

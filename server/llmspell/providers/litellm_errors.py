@@ -6,6 +6,7 @@ does not import litellm.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -24,6 +25,7 @@ from llmspell.security.redaction import Redactor
 from llmspell.values import Object
 
 _MAX_MESSAGE_CHARS = 500
+_APPENDIX = re.compile(r"\s*(?:Traceback \(most recent|Original exception:)")
 
 _CLASSES: tuple[tuple[str, type[ModelError]], ...] = (
     ("ContextWindowExceededError", ModelContextLength),
@@ -111,7 +113,8 @@ def _kind(error: Exception, chain: list[BaseException]) -> type[ModelError]:
 
 def _said(error: Exception) -> str:
     """Return the provider's own words, without the class names litellm puts before them."""
-    text = str(error)
+    # What litellm did not expect comes with a traceback of its own, and wrapped errors twice.
+    text = _APPENDIX.split(str(error), maxsplit=1)[0]
     head, separator, words = text.partition("Exception - ")
     return words if separator and " " not in head.rpartition(": ")[2] else text
 

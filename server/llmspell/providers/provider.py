@@ -5,7 +5,7 @@ Retries, budgets and fallbacks are not a provider's business: it tries once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from llmspell.effects.messages import ModelEvent, ModelRequest
@@ -19,7 +19,7 @@ class Provider(Protocol):
 
     def stream(
         self, request: ModelRequest, *, model: str, idempotency_key: str = ""
-    ) -> AsyncIterator[ModelEvent]:
+    ) -> AsyncGenerator[ModelEvent]:
         """Ask `model` (the part after the slash) and yield `TextDelta`s, then one `ModelReply`.
 
         Closing the iterator ends the call at once.

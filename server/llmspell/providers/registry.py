@@ -6,7 +6,7 @@ Makes no call of its own, retries nothing and keeps no account.
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class Providers:
 
     def stream(
         self, request: ModelRequest, *, idempotency_key: str = ""
-    ) -> AsyncIterator[ModelEvent]:
+    ) -> AsyncGenerator[ModelEvent]:
         """Ask the request's model; as `Provider.stream`.
 
         Raises:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,7 +108,7 @@ class ScriptedProvider:
 
     async def stream(
         self, request: ModelRequest, *, model: str, idempotency_key: str = ""
-    ) -> AsyncIterator[ModelEvent]:
+    ) -> AsyncGenerator[ModelEvent]:
         """Answer as script `model` says: words as `TextDelta`s, then one `ModelReply`.
 
         Raises:

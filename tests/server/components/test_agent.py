@@ -39,7 +39,7 @@ class World:
 
     def __init__(self, *replies: ModelReply, **tools: Callable[[Any], JSON]) -> None:
         self.replies = list(replies)
-        self.tools = tools
+        self.tools: dict[str, Callable[[Any], JSON]] = tools
         self.requests: list[ModelRequest] = []
         self.asked: list[CallModel] = []
         self.casts: list[Cast] = []

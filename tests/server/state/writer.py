@@ -44,7 +44,7 @@ async def write(store: RocksStore, level: Durability, point: str = "", last: str
 async def fill(store: RocksStore, path: str) -> None:
     """Commit until the disk is full, make room, and see that all of it is there again."""
     ballast = Path(path).with_name("ballast")
-    ballast.write_bytes(bytes(20 << 20))
+    ballast.write_bytes(bytes(32 << 20))
     last = 0
     try:
         for number in count(1):

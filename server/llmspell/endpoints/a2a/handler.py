@@ -11,6 +11,7 @@ context ids).
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ class TaskHandler:
     def __init__(self, host: HostInterface, *, default_skill: str = "") -> None:
         self._host = host
         self._default_skill = default_skill
+        self._accepting: set[asyncio.Task[tuple[RunHandle, int]]] = set()
 
     async def send(self, request: SendRequest, caller: Caller) -> Object:
         """Send a message and return `{task}`: at its end or question, or at once when asked to.
@@ -151,7 +153,17 @@ class TaskHandler:
         raise UnsupportedOperationError("this agent has no extended card")
 
     async def _accept(self, request: SendRequest, caller: Caller) -> tuple[RunHandle, int]:
-        """Begin or continue a task; return it with the number of its last event before."""
+        """Begin or continue a task; return it with the number of its last event before.
+
+        What was begun is finished, also when the client leaves meanwhile: else a
+        record could stay behind that nothing works on.
+        """
+        task = asyncio.ensure_future(self._begin(request, caller))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        return await asyncio.shield(task)
+
+    async def _begin(self, request: SendRequest, caller: Caller) -> tuple[RunHandle, int]:
         if request.task_id:
             return await self._continue(request, caller)
         context = request.context_id or str(uuid.uuid4())

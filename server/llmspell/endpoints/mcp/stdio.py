@@ -14,7 +14,6 @@ import asyncio
 import logging
 import os
 import stat
-import sys
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager

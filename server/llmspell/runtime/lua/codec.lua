@@ -11,6 +11,7 @@ local mtype, huge, utf8len = math.type, math.huge, utf8.len
 local raw_metatable = debug.getmetatable
 
 local MAX_DEPTH = 100
+local MAX_READ_DEPTH = MAX_DEPTH + 4 -- a value stands inside lists and objects of its message
 local FUNCTION, BLOB_CODE = 1, 2 -- extension codes, see runtime/wire.py
 
 local ARRAY = { __name = "array", __metatable = "array" }
@@ -187,14 +188,14 @@ local function number(format, size)
 end
 
 local function array(length, depth)
-  if depth > MAX_DEPTH then problem = "it is nested more than 100 levels deep" end
+  if depth > MAX_READ_DEPTH then problem = "it is nested more than 100 levels deep" end
   local t = setmetatable({}, ARRAY)
   for i = 1, length do t[i] = read(depth) end
   return t
 end
 
 local function map(length, depth)
-  if depth > MAX_DEPTH then problem = "it is nested more than 100 levels deep" end
+  if depth > MAX_READ_DEPTH then problem = "it is nested more than 100 levels deep" end
   local t = setmetatable({}, OBJECT)
   for _ = 1, length do
     local key = read(depth)

@@ -5,7 +5,7 @@
 local codec = ...
 local type, tostring, rawget, setmetatable = type, tostring, rawget, setmetatable
 local next, load = next, load
-local smatch, sgsub, ssub = string.match, string.gsub, string.sub
+local sbyte, smatch, sgsub, ssub = string.byte, string.match, string.gsub, string.sub
 local concat = table.concat
 local utf8len = utf8.len
 local getinfo, raw_metatable = debug.getinfo, debug.getmetatable
@@ -124,6 +124,20 @@ end
 function errors.is_host(e) return raw_metatable(e) == HOST_ERROR end
 
 function errors.is_out_of_memory(e) return e == OUT_OF_MEMORY end
+
+-- Returns a file of the author as a function, with `environment` as its globals.
+function errors.load(file, source, environment)
+  if sbyte(source, 1) == 27 then
+    error(errors.new({ code = "spec.syntax", message = "this is bytecode; spells are text", where = file .. ":1" }), 0)
+  end
+  -- A variable to be closed keeps `return Spell.create{}` from being a tail call, which would
+  -- leave no frame to take its line from.
+  local guarded = "local _llmspell_frame <close> = nil; " .. source
+  local chunk, problem = load(guarded, errors.chunk_name(file), "t", environment)
+  if chunk then return chunk end
+  local where, message = errors.split(problem)
+  error(errors.new({ code = "spec.syntax", message = message, where = where or file .. ":1" }), 0)
+end
 
 ---------------------------------------------------------------- reports
 

@@ -1,0 +1,124 @@
+"""`llmspell run`: casts a published spell, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmspell.cli.place import Place, place_of
+from llmspell.cli.waiting import perform
+from llmspell.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmspell.host.interface import Published
+    from llmspell.host.remote import RemoteHost
+    from llmspell.runs.record import Outcome
+    from llmspell.security.principals import Caller
+    from llmspell.values import JSON
+
+
+def run(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="FILE_OR_NAME", help="A published name, or a Lua file.")
+    ],
+    input: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X", help="JSON, else a text for the only string field; - reads stdin."
+        ),
+    ] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="One field of the input.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A file the spell finds in ctx.message.parts."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the whole outcome as JSON, the run's id included.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="S", min=0.001, help="Seconds the cast may take.")
+    ] = None,
+) -> None:
+    """Cast a spell: progress on stderr, the result alone on stdout.
+
+    Exit status: 0 completed, 1 failed, 2 usage, 3 a question, 130 interrupted.
+    """
+    from llmspell.cli.inputs import read_parts
+    from llmspell.cli.outputs import show_outcome
+    from llmspell.security.principals import local_caller
+
+    parts = read_parts(file or [])
+    caller = local_caller("cli").at("cli", message={"parts": parts} if parts else None)
+    outcome = perform(_run(place_of(context), target, input, arg or [], caller, timeout))
+    raise typer.Exit(show_outcome(outcome, as_json=json))
+
+
+async def _run(
+    place: Place,
+    target: str,
+    given: str | None,
+    arguments: list[str],
+    caller: Caller,
+    timeout: float | None,
+) -> Outcome:
+    from llmspell.cli.inputs import read_input
+
+    async with await place.attach() as host:
+        project = place.address().project
+        published = _published(host, target, project)
+        if published is not None:
+            value = read_input(given, arguments, published.input_schema)
+            return await _cast(host, published.name, value, caller, timeout)
+        source = _read(target)
+        if source is None:
+            # The owner's error names what is published.
+            return await host.cast(target, {}, caller=caller)
+        value = read_input(given, arguments, None)
+        return await host.cast_source(*source, value, caller=caller, timeout=timeout)
+
+
+def _read(target: str) -> tuple[str, str] | None:
+    """Return the path and text of a file; None when `target` looks like a name.
+
+    Raises:
+        UsageError: It can't be read.
+    """
+    path = Path(target)
+    if not path.suffix and not path.exists():
+        return None
+    try:
+        return str(path.resolve()), path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror}", hint="") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{target}: not UTF-8", hint="") from None
+
+
+def _published(host: RemoteHost, target: str, project: Path) -> Published | None:
+    """Return the published spell that a name or a file stands for, unless its file is newer."""
+    catalogue = host.catalogue()
+    found = catalogue.get(target)
+    if found is not None or not target.endswith(".lua"):
+        return found
+    path = Path(target).resolve()
+    for spell in catalogue.spells:
+        if (project / spell.file).resolve() == path and spell.problem is None:
+            return spell
+    return None
+
+
+async def _cast(
+    host: RemoteHost, name: str, value: JSON, caller: Caller, timeout: float | None
+) -> Outcome:
+    """Cast a published spell, showing its events; it stops when this process does."""
+    from llmspell.cli.outputs import show_event
+
+    handle = await host.start(name, value, caller=caller, timeout=timeout, attached=True)
+    async for event in handle.events(until_pause=True):
+        show_event(event)
+    return await handle.result()

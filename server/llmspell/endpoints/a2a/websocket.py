@@ -1,0 +1,179 @@
+"""The WebSocket binding: the socket loop, and nothing of the protocol.
+
+Frames and their rules are `llmspell_protocols.a2a.connection`'s part, what a
+request means is `dispatch`'s. A dropped socket ends the streams on it and the
+waiting of its calls; the tasks go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from llmspell.endpoints.a2a.dispatch import Dispatcher, RequestFailed
+from llmspell.endpoints.a2a.jsonrpc import service_parameters
+from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.responses import error_response
+from llmspell.security.principals import Caller
+from llmspell_protocols.a2a.connection import (
+    SUBPROTOCOL,
+    Close,
+    Connection,
+    Requested,
+    Send,
+    StreamCanceled,
+)
+from llmspell_protocols.jsonrpc import Error, Id, ProtocolError
+
+
+class WebSocketEndpoint:
+    """Answers upgrade requests and serves the sockets they become.
+
+    `Host` and `Origin` were checked before this is reached (`endpoints.app`).
+    """
+
+    def __init__(self, dispatcher: Dispatcher, auth: Authenticator) -> None:
+        self._dispatcher = dispatcher
+        self._auth = auth
+
+    async def __call__(self, socket: WebSocket) -> None:
+        """Refuse the upgrade with 400 or 401, or serve the socket until it ends."""
+        if SUBPROTOCOL not in socket.scope.get("subprotocols", ()):
+            text = f"the subprotocol {SUBPROTOCOL!r} is required\n"
+            await socket.send_denial_response(PlainTextResponse(text, 400))
+            return
+        caller = self._auth.caller(socket.headers, "a2a")
+        if caller is None:
+            error, headers = self._auth.challenge(socket.headers)
+            await socket.send_denial_response(error_response(error, 401, headers))
+            return
+        await socket.accept(subprotocol=SUBPROTOCOL)
+        session = _Session(socket, self._dispatcher, caller, service_parameters(socket))
+        try:
+            await session.serve()
+        except WebSocketDisconnect:
+            pass  # found out while sending: the same end as a disconnect that was received
+        finally:
+            await session.end()
+
+
+class _Session:
+    """One socket: reads frames, and performs each request in a task of its own."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        dispatcher: Dispatcher,
+        caller: Caller,
+        parameters: Mapping[str, str],
+    ) -> None:
+        self._socket = socket
+        self._dispatcher = dispatcher
+        self._caller = caller
+        self._parameters = parameters
+        self._connection = Connection()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: dict[Id, asyncio.Task[None]] = {}
+        self._left: set[Id] = set()
+
+    async def serve(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text: str | None = message.get("text")
+            for event in self._connection.receive(message["bytes"] if text is None else text):
+                match event:
+                    case Requested():
+                        self._begin(event)
+                    case StreamCanceled(id):
+                        self._leave(id)
+                    case Send(frame):
+                        await self._socket.send_text(frame)
+                    case Close(code, reason):
+                        await self.end()
+                        await self._socket.close(code, reason)
+                        return
+                    case _:
+                        pass  # answers: this end asks nothing
+
+    async def end(self) -> None:
+        """Leave every stream and stop waiting for every call. Calling it twice is no error."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, request: Requested) -> None:
+        work = self._stream(request) if request.streaming else self._call(request)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if request.streaming:
+            self._streams[request.id] = task
+
+    def _leave(self, id: Id) -> None:
+        task = self._streams.get(id)
+        if task is not None and id not in self._left:
+            self._left.add(id)
+            # Not at once: a task that is canceled before its first step never says its end.
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    async def _call(self, request: Requested) -> None:
+        try:
+            result = await self._dispatcher.call(
+                request.method, request.params, self._of(request), self._caller
+            )
+            frame = self._connection.respond(request.id, result)
+        except RequestFailed as failed:
+            frame = self._connection.fail(request.id, failed.error)
+        except ProtocolError as error:
+            frame = self._connection.fail(request.id, error.error)
+        await self._send(frame)
+
+    async def _stream(self, request: Requested) -> None:
+        id = request.id
+        try:
+            end = await self._items(request)
+        except asyncio.CancelledError:
+            if id not in self._left:
+                raise
+            end = None
+        del self._streams[id]
+        if id in self._left:
+            self._left.discard(id)
+            frame = self._connection.stream_end(id, "cancelled")
+        elif end is not None:
+            frame = self._connection.fail(id, end)
+        else:
+            frame = self._connection.stream_end(id)
+        await self._send(frame)
+
+    async def _items(self, request: Requested) -> Error | None:
+        """Send the items of a stream, and return the error it ended with."""
+        stream = self._dispatcher.stream(
+            request.method, request.params, self._of(request), self._caller
+        )
+        try:
+            async with aclosing(stream) as items:
+                async for item in items:
+                    await self._send(self._connection.stream_item(request.id, item))
+        except RequestFailed as failed:
+            return failed.error
+        except ProtocolError as error:
+            return error.error
+        return None
+
+    def _of(self, request: Requested) -> Mapping[str, str]:
+        if not request.service_parameters:
+            return self._parameters
+        return {**self._parameters, **request.service_parameters}
+
+    async def _send(self, frame: str) -> None:
+        if self._socket.application_state is not WebSocketState.CONNECTED:
+            return  # another send found the peer gone
+        with suppress(WebSocketDisconnect):  # the reader ends for the same reason, and all with it
+            await self._socket.send_text(frame)

@@ -1,0 +1,25 @@
+"""The kernel's Lua files and their version. Imports nothing that runs them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from llmspell.values import content_hash
+
+KERNEL = "kernel.lua"
+PARTS = ("codec.lua", "json.lua", "errors.lua", "tasks.lua", "sandbox.lua", "prelude.lua")
+"""What `kernel.lua` is given as texts, in this order."""
+
+_DIRECTORY = Path(__file__).parent
+
+
+def read(name: str) -> bytes:
+    """Return the text of one kernel file."""
+    return (_DIRECTORY / name).read_bytes()
+
+
+@cache
+def version() -> str:
+    """Return a hash over the kernel: the same sources behave the same under the same version."""
+    return content_hash(*(read(name) for name in (KERNEL, *PARTS)))[:16]

@@ -1,0 +1,92 @@
+"""The zygote: a small process with a Lua state made ready, that forks a worker on request.
+
+Started by the pool as `python -m llmspell.runtime.zygote FD`. Each message on
+FD carries one end of a socket pair; a worker is forked to serve it, and a
+message with its process id and pidfd goes back. It runs no script code. It ends
+when FD is closed, and no worker outlives it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+from llmspell.runtime import wire, worker
+from llmspell.runtime.lua.cell import Cell
+
+_children: set[int] = set()
+
+
+def _reap(signum: int, frame: FrameType | None) -> None:
+    while _children:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _children.discard(pid)
+
+
+def _fork(control: socket.socket, sock: socket.socket, cell: Cell, zygote_pid: int) -> None:
+    # Until its pidfd is taken the child must not be reaped: its id could be another's by then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            control.close()
+            worker.run(sock, cell, zygote_pid)
+            code = 0
+        except OSError:
+            pass  # the server closed the socket in the middle of a frame: it ended the script
+        finally:
+            os._exit(code)
+    _children.add(pid)
+    pidfd = os.pidfd_open(pid)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    sock.close()
+    try:
+        socket.send_fds(control, [wire.FORKED.pack(pid)], [pidfd])
+    finally:
+        os.close(pidfd)
+
+
+def _end_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for pid in _children:
+        os.kill(pid, signal.SIGKILL)  # not reaped yet, so the id is still its own
+    for pid in _children:
+        os.waitpid(pid, 0)
+
+
+def main() -> None:
+    """Serve the control socket whose number is the first argument, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the server's business
+    signal.signal(signal.SIGCHLD, _reap)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    zygote_pid = os.getpid()
+    cell = Cell()
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # forks then share these pages
+    try:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
+                break
+            _fork(control, socket.socket(fileno=descriptors[0]), cell, zygote_pid)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the server is gone; nobody is left to fork for
+    finally:
+        _end_children()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""The HTTP server: who is let in, what is answered, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from llmspell import __version__
+from llmspell.endpoints.app import HttpServer, build_app, serve_http
+from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.mcp.http import MAX_BODY
+from llmspell.errors import ConfigError
+from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, ended_run, open_host
+
+TOKEN = Authenticator("token", "s3cret")
+BEARER = {"authorization": "Bearer s3cret"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path, auth: Authenticator = TOKEN
+) -> AsyncGenerator[tuple[HttpServer, httpx2.AsyncClient]]:
+    async with open_host(directory) as host:
+        server = await serve_http(host, port=0, auth=auth)
+        try:
+            async with httpx2.AsyncClient(base_url=server.url, timeout=SECONDS) as client:
+                yield server, client
+        finally:
+            async with asyncio.timeout(SECONDS):
+                await server.close()
+
+
+def modern_call(name: str, **params: Any) -> dict[str, Any]:
+    """Return what a client of 2026-07-28 posts to call a tool."""
+    meta = {**ENVELOPE, **params.pop("meta", {})}
+    body = {"name": name, "_meta": meta, **params}
+    return {
+        "headers": {
+            **BEARER,
+            **ACCEPT,
+            "mcp-protocol-version": MODERN,
+            "mcp-method": "tools/call",
+            "mcp-name": name,
+        },
+        "json": {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": body},
+    }
+
+
+async def test_health_and_readiness_need_no_token(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        health = await client.get("/healthz")
+        assert (health.status_code, health.json()) == (
+            200,
+            {"status": "ok", "version": __version__},
+        )
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_an_application_that_has_not_begun_is_not_ready(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        app = build_app(host, auth=TOKEN)
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "owner.stopping"
+            async with app.router.lifespan_context(app):
+                assert (await client.get("/readyz")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/nope", "/mcp/nope", "/"])
+async def test_an_unknown_path_is_an_error_with_a_code_and_a_hint(
+    tmp_path: Path, path: str
+) -> None:
+    async with serving(tmp_path) as (_, client):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        error = answer.json()["error"]
+        assert path in error["message"]
+        assert error["code"] == "usage.invalid"
+        assert "/mcp" in error["hint"]
+
+
+async def test_a_wrong_method_is_an_error_that_names_the_right_ones(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        answer = await client.post("/healthz")
+        assert answer.status_code == 405
+        assert "GET" in answer.headers["allow"]
+        assert answer.json()["error"]["code"] == "usage.invalid"
+
+
+@pytest.mark.parametrize("header", [{}, {"authorization": "Bearer wrong"}])
+async def test_without_the_token_nothing_is_served(tmp_path: Path, header: dict[str, str]) -> None:
+    async with serving(tmp_path) as (_, client):
+        for path in ("/mcp", "/mcp/"):
+            answer = await client.post(path, json={}, headers=header)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            error = answer.json()["error"]
+            assert error["code"] == "access.unauthenticated"
+            assert "token" in error["hint"]
+            assert "s3cret" not in answer.text
+
+
+async def test_a_foreign_host_is_misdirected_whatever_it_asks_for(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        for path in ("/healthz", "/mcp", "/nope"):
+            answer = await client.get(path, headers={**BEARER, "host": "evil.example"})
+            assert answer.status_code == 421
+            assert answer.json()["error"]["code"] == "access.host"
+
+
+async def test_a_foreign_web_page_is_refused_and_a_local_one_is_not(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        foreign = await client.get("/healthz", headers={"origin": "https://evil.example"})
+        assert foreign.status_code == 403
+        assert foreign.json()["error"]["code"] == "access.origin"
+        local = await client.get("/healthz", headers={"origin": "http://localhost:6274"})
+        assert local.status_code == 200
+
+
+async def test_without_authentication_hosts_are_checked_all_the_same(tmp_path: Path) -> None:
+    async with serving(tmp_path, Authenticator("none")) as (_, client):
+        request = modern_call("who")
+        del request["headers"]["authorization"]
+        answer = await client.post("/mcp", **request)
+        assert answer.json()["result"]["structuredContent"]["user"] == "anonymous"
+        request["headers"]["host"] = "evil.example"
+        assert (await client.post("/mcp", **request)).status_code == 421
+
+
+async def test_without_authentication_only_loopback_is_served(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        with pytest.raises(ConfigError, match="none"):
+            await serve_http(host, bind_host="0.0.0.0", port=0, auth=Authenticator("none"))
+
+
+async def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with open_host(tmp_path) as host:
+            with pytest.raises(ConfigError, match=f"127.0.0.1:{port}") as refused:
+                await serve_http(host, port=port, auth=TOKEN)
+    assert "--port" in refused.value.hint
+
+
+async def test_a_name_that_cannot_be_resolved_is_an_error(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        with pytest.raises(ConfigError, match="no such host"):
+            await serve_http(host, bind_host="no such host", port=0, auth=TOKEN)
+
+
+async def test_a_modern_call_is_answered_as_json(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, client):
+        assert server.port > 0
+        for path in ("/mcp", "/mcp/"):
+            answer = await client.post(path, **modern_call("count", arguments={"text": "a b c"}))
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json()["result"]["structuredContent"] == {"words": 3}
+
+
+async def test_blanks_after_a_header_value_do_not_count(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        request = modern_call("echo", arguments={"text": "hi"})
+        request["headers"]["mcp-name"] = "echo \t"
+        answer = await client.post("/mcp", **request)
+        assert answer.json()["result"]["content"][0]["text"] == "hi"
+
+
+async def test_a_header_that_contradicts_the_body_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        request = modern_call("echo", arguments={"text": "hi"})
+        request["headers"]["mcp-name"] = "count"
+        answer = await client.post("/mcp", **request)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
+async def test_a_body_that_is_not_json_is_a_parse_error(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        for version in (MODERN, LEGACY):
+            headers = {
+                **BEARER,
+                **ACCEPT,
+                "content-type": "application/json",
+                "mcp-protocol-version": version,
+            }
+            answer = await client.post("/mcp", content=b"{nope", headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_refused_by_name(tmp_path: Path, chunked: bool) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x" * (10 << 20)}).encode()
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for start in range(0, len(body), 1 << 20):
+            yield body[start : start + (1 << 20)]
+
+    async with serving(tmp_path) as (_, client):
+        answer = await client.post(
+            "/mcp",
+            content=pieces() if chunked else body,
+            headers={**BEARER, **ACCEPT, "content-type": "application/json"},
+        )
+        assert answer.status_code == 413
+        error = answer.json()["error"]
+        assert error["code"] == "input.too_large"
+        assert str(MAX_BODY) in error["message"]
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_client_that_hangs_up_takes_its_run_with_it(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        server = await serve_http(host, port=0, auth=TOKEN)
+        async with httpx2.AsyncClient(base_url=server.url, timeout=SECONDS) as client:
+            request = modern_call("waits", meta={"progressToken": 1})
+            async with client.stream("POST", "/mcp", **request) as answer:
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        assert "notifications/progress" in line
+                        break
+        assert (await ended_run(host)).state == "canceled"
+        await server.close()
+
+
+async def test_closing_ends_the_streams_that_clients_hold_open(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, client):
+        listening = modern_call("x")
+        listening["headers"] |= {"mcp-method": "subscriptions/listen"}
+        del listening["headers"]["mcp-name"]
+        listening["json"] |= {
+            "method": "subscriptions/listen",
+            "params": {"notifications": {"toolsListChanged": True}, "_meta": ENVELOPE},
+        }
+        begun = await client.post(
+            "/mcp",
+            headers={**BEARER, **ACCEPT},
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "initialize",
+                "params": {
+                    "protocolVersion": LEGACY,
+                    "capabilities": {},
+                    "clientInfo": {"name": "raw", "version": "1"},
+                },
+            },
+        )
+        session = {**BEARER, **ACCEPT, "mcp-session-id": begun.headers["mcp-session-id"]}
+        async with (
+            client.stream("POST", "/mcp", **listening) as recent,
+            client.stream("GET", "/mcp", headers=session) as legacy,
+        ):
+            lines = recent.aiter_lines()
+            async for line in lines:
+                if "acknowledged" in line:
+                    break
+            async with asyncio.timeout(SECONDS):
+                await server.close()
+                rest = [line async for line in lines if line.startswith("data:")]
+                assert json.loads(rest[-1].removeprefix("data:"))["id"] == 1
+                assert [line async for line in legacy.aiter_lines() if line] == []
+
+
+async def test_closing_lets_a_call_under_way_be_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, client):
+        request = modern_call("steps", meta={"progressToken": 1})
+        async with client.stream("POST", "/mcp", **request) as answer:
+            lines = answer.aiter_lines()
+            async for line in lines:
+                if "notifications/progress" in line:
+                    break
+            closing = asyncio.ensure_future(server.close())
+            rest = [line async for line in lines if line.startswith("data:")]
+            result = json.loads(rest[-1].removeprefix("data:"))["result"]
+            assert result["content"][0]["text"] == "done"
+            await closing
+
+
+async def test_a_closed_server_is_gone_and_closing_twice_is_no_error(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, client):
+        await server.close()
+        await server.close()
+        await server.wait()
+        with pytest.raises(httpx2.ConnectError):
+            await client.get("/healthz")
+
+
+async def test_no_signal_is_caught(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    async with serving(tmp_path):
+        during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert during == before

@@ -1,0 +1,300 @@
+"""The litellm provider against a real HTTP server; one import of litellm serves every test."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.clock import ManualClock
+from llmspell.effects.messages import (
+    Message,
+    ModelReply,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    ToolOffer,
+)
+from llmspell.errors import (
+    ModelAuth,
+    ModelBadRequest,
+    ModelContentPolicy,
+    ModelContextLength,
+    ModelError,
+    ModelRateLimit,
+    ModelTimeout,
+    ModelUnavailable,
+    ModelUnknown,
+)
+from llmspell.providers.litellm import LiteLLMProvider
+from llmspell.values import loads
+from tests.support.openai_server import OpenAIServer
+
+# litellm filters these for itself when it is imported; pytest resets filters for each test.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+KEY = "sk-canary-8f3a61c07d"
+WEATHER = ToolOffer(
+    name="weather",
+    description="The weather of a city.",
+    input_schema={"type": "object", "properties": {"city": {"type": "string"}}},
+)
+
+
+@asynccontextmanager
+async def serving(**more: Any) -> AsyncGenerator[tuple[LiteLLMProvider, OpenAIServer]]:
+    """A provider whose OpenAI is a server of this test."""
+    async with OpenAIServer() as server, asyncio.timeout(20):
+        provider = LiteLLMProvider(keys={"openai": KEY}, api_bases={"openai": server.url}, **more)
+        try:
+            yield provider, server
+        finally:
+            await provider.close()
+
+
+def asks(*messages: Message, text: str = "hello there", **more: Any) -> ModelRequest:
+    return ModelRequest(model="", messages=messages or (Message(role="user", text=text),), **more)
+
+
+async def reply_of(
+    provider: LiteLLMProvider, model: str, request: ModelRequest | None = None, **more: Any
+) -> tuple[list[str], ModelReply]:
+    pieces: list[str] = []
+    async for event in provider.stream(request or asks(), model=model, **more):
+        match event:
+            case TextDelta(text=text):
+                pieces.append(text)
+            case ModelReply():
+                return pieces, event
+    raise AssertionError("no reply")
+
+
+async def test_text_streams_in_pieces_and_the_reply_has_the_whole_and_its_usage() -> None:
+    async with serving() as (provider, server):
+        pieces, reply = await reply_of(provider, "openai/text", idempotency_key="k1")
+    assert pieces == ["You ", "said: ", "hello ", "there "]
+    assert reply.text == "You said: hello there "
+    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.calls) == (12, 8, 1)
+    assert (reply.model, reply.finish) == ("openai/text", "stop")
+    (request,) = server.requests
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["idempotency-key"] == "k1"
+
+
+async def test_the_price_is_known_for_a_listed_model_and_none_for_any_other() -> None:
+    async with serving() as (provider, _):
+        _, listed = await reply_of(provider, "openai/gpt-4o-mini")
+        _, other = await reply_of(provider, "openai/text")
+    assert listed.usage.usd is not None
+    assert 0 < listed.usage.usd < 0.001
+    assert other.usage.usd is None
+
+
+async def test_parallel_tool_calls_are_put_together_from_their_pieces() -> None:
+    async with serving() as (provider, server):
+        _, reply = await reply_of(provider, "openai/tools", asks(tools=(WEATHER,)))
+    assert reply.calls == (
+        ToolCall(id="call_1", name="weather", arguments={"city": "Oslo"}),
+        ToolCall(id="call_2", name="weather", arguments={"city": "Rome"}),
+    )
+    assert reply.finish == "tool_calls"
+    (offered,) = server.requests[0].body["tools"]
+    assert offered["function"]["parameters"] == WEATHER.input_schema
+
+
+async def test_arguments_that_are_no_json_stay_the_text_they_are() -> None:
+    async with serving() as (provider, _):
+        _, reply = await reply_of(provider, "openai/garbled_call", asks(tools=(WEATHER,)))
+    assert reply.calls[0].arguments == '{"city": "Oslo'
+
+
+async def test_a_conversation_with_calls_and_results_goes_out_in_openais_shape() -> None:
+    call = ToolCall(id="c1", name="weather", arguments={"city": "Oslo"})
+    request = asks(
+        Message(role="system", text="Be brief."),
+        Message(role="user", text="Oslo?"),
+        Message(role="assistant", calls=(call,)),
+        Message(role="tool", text="3 C", call_id="c1"),
+        max_tokens=50,
+        temperature=0.5,
+    )
+    async with serving() as (provider, server):
+        await reply_of(provider, "openai/text", request)
+    body = server.requests[0].body
+    assert [message["role"] for message in body["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+    ]
+    (sent,) = body["messages"][2]["tool_calls"]
+    assert (sent["id"], loads(sent["function"]["arguments"])) == ("c1", {"city": "Oslo"})
+    assert body["messages"][3]["tool_call_id"] == "c1"
+    assert (body["max_tokens"], body["temperature"]) == (50, 0.5)
+
+
+async def test_an_output_schema_is_sent_as_the_response_format() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    async with serving() as (provider, server):
+        _, reply = await reply_of(provider, "openai/json", asks(output_schema=schema))
+    assert loads(reply.text) == {"city": "Oslo", "degrees": 3}
+    assert server.requests[0].body["response_format"]["json_schema"]["schema"] == schema
+
+
+async def test_an_answer_that_was_cut_off_says_so() -> None:
+    async with serving() as (provider, _):
+        _, reply = await reply_of(provider, "openai/cut")
+    assert reply.finish == "length"
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("unauthorized", ModelAuth),
+        ("forbidden", ModelAuth),
+        ("limited", ModelRateLimit),
+        ("broken", ModelUnavailable),
+        ("overloaded", ModelUnavailable),
+        ("unknown", ModelUnknown),
+        ("too_long", ModelContextLength),
+        ("refused", ModelContentPolicy),
+        ("malformed", ModelBadRequest),
+    ],
+)
+async def test_a_vendors_error_becomes_ours_and_shows_no_key(
+    model: str, kind: type[ModelError]
+) -> None:
+    async with serving() as (provider, server):
+        with pytest.raises(ModelError) as caught:
+            await reply_of(provider, f"openai/{model}")
+    error = caught.value
+    assert type(error) is kind
+    assert f"openai/{model}" in error.message
+    assert len(server.requests) == 1, "a provider tries once"
+    shown = f"{error.report()} {error.to_value()}"
+    for form in (KEY, KEY[3:], base64.b64encode(KEY.encode()).decode()):
+        assert form not in shown
+    if kind is ModelRateLimit:
+        assert error.data == {"retry_after": 7.0}
+
+
+async def test_a_refused_connection_is_an_unavailable_provider() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        provider = LiteLLMProvider(keys={"openai": KEY}, api_bases={"openai": base})
+        with pytest.raises(ModelUnavailable, match="cannot be reached"):
+            await reply_of(provider, "openai/text")
+        await provider.close()
+
+
+async def test_a_missing_key_is_found_before_the_call_and_the_hint_names_its_variable() -> None:
+    provider = LiteLLMProvider()
+    with pytest.raises(ModelAuth) as caught:
+        await reply_of(provider, "perplexity/sonar")
+    assert caught.value.data == {"variable": "PERPLEXITYAI_API_KEY"}
+    assert "PERPLEXITYAI_API_KEY" in (caught.value.hint or "")
+    assert "[providers.perplexity]" in (caught.value.hint or "")
+    await provider.close()
+
+
+async def test_a_server_of_ones_own_needs_no_key_and_gets_none() -> None:
+    async with OpenAIServer() as server, asyncio.timeout(20):
+        provider = LiteLLMProvider(api_bases={"openai": server.url})
+        await reply_of(provider, "openai/text")
+        await provider.close()
+    assert server.requests[0].headers["authorization"] == "Bearer none"
+
+
+async def test_a_provider_nobody_knows_is_an_unknown_model() -> None:
+    provider = LiteLLMProvider()
+    with pytest.raises(ModelUnknown, match="nobody/model"):
+        await reply_of(provider, "nobody/model")
+    await provider.close()
+
+
+async def test_an_answer_that_stalls_times_out_by_the_injected_clock() -> None:
+    clock = ManualClock()
+    async with serving(clock=clock, timeout_seconds=30.0) as (provider, server):
+        waiting = asyncio.create_task(reply_of(provider, "openai/stall"))
+        await server.stalled.wait()
+        while not waiting.done():
+            await clock.sleeper()
+            await clock.advance(30)
+        with pytest.raises(ModelTimeout, match="within 30 s"):
+            await waiting
+        await server.hung_up.wait()
+
+
+async def test_closing_the_stream_early_hangs_up_on_the_provider() -> None:
+    async with serving() as (provider, server):
+        stream = provider.stream(asks(), model="openai/stall")
+        async with aclosing(stream):
+            assert await anext(stream) == TextDelta("You ")
+        await server.hung_up.wait()
+
+
+async def test_cancelling_ends_the_call_at_once() -> None:
+    async with serving() as (provider, server):
+        waiting = asyncio.create_task(reply_of(provider, "openai/stall"))
+        await server.stalled.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await server.hung_up.wait()
+
+
+_SESSION = """
+import asyncio, sys
+from llmspell.effects.messages import Message, ModelRequest
+from llmspell.errors import ModelError
+from llmspell.providers.registry import Providers
+from tests.support.openai_server import OpenAIServer
+
+async def main():
+    async with OpenAIServer() as server:
+        providers = Providers(keys={"openai": "sk-canary"}, api_bases={"openai": server.url})
+        assert "litellm" not in sys.modules, "litellm was imported before the first call"
+        for model in ("openai/text", "openai/unauthorized", "openai/broken", "nobody/model"):
+            request = ModelRequest(model=model, messages=(Message(role="user", text="hi"),))
+            try:
+                async for _ in providers.stream(request):
+                    pass
+            except ModelError as error:
+                print(error.code, file=sys.stderr)
+        await providers.close()
+    assert "litellm" in sys.modules
+
+asyncio.run(main())
+"""
+
+
+async def test_litellm_is_imported_at_the_first_call_and_never_writes_to_stdout(
+    tmp_path: Path,
+) -> None:
+    root = Path(__file__).parents[3]
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-from-dotenv\n", encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _SESSION,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{root / 'server'}{os.pathsep}{root}"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(20):
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b""), err.decode()
+    assert err.decode().split() == ["model.auth", "model.unavailable", "model.unknown"]

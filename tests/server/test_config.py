@@ -1,0 +1,272 @@
+"""Settings: where they come from, which wins, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.config import Project, Settings, load_settings, open_project
+from llmspell.errors import ConfigError
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home directory of its own, so that the machine's settings play no part."""
+    directory = tmp_path / "home"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    return directory
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), **more}
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def settings(
+    root: Path,
+    environ: Mapping[str, str],
+    *,
+    config: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    return load_settings(root, config=config, environ=environ, flags=flags)
+
+
+# --- precedence
+
+
+def test_without_any_source_every_setting_has_its_default(root: Path, home: Path) -> None:
+    assert settings(root, environment(home)) == Settings()
+
+
+def test_flags_win_over_the_environment_over_the_project_over_the_user(
+    root: Path, home: Path
+) -> None:
+    write(
+        home / ".config/llmspell/config.toml",
+        '[server]\nport = 1\nhost = "127.0.0.2"\n[limits]\ndepth = 1\ncasts = 1\n',
+    )
+    write(root / "llmspell.toml", "[server]\nport = 2\n[limits]\ndepth = 2\ncasts = 2\n")
+    environ = environment(home, LLMSPELL_SERVER__PORT="3", LLMSPELL_LIMITS__DEPTH="3")
+    found = settings(root, environ, flags={"server": {"port": 4}})
+    assert found.server.port == 4
+    assert found.limits.depth == 3
+    assert found.limits.casts == 2
+    assert found.server.host == "127.0.0.2"
+
+
+def test_a_section_set_in_two_places_is_merged_key_by_key(root: Path, home: Path) -> None:
+    write(home / ".config/llmspell/config.toml", '[models.roles]\nfast = "scripted/a"\n')
+    write(root / "llmspell.toml", '[models.roles]\nsmart = "scripted/b"\n')
+    assert settings(root, environment(home)).models.roles == {
+        "fast": "scripted/a",
+        "smart": "scripted/b",
+    }
+
+
+def test_a_named_file_is_read_instead_of_the_projects_own(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", "[server]\nport = 2\n")
+    other = write(root / "other.toml", "[limits]\ndepth = 5\n")
+    found = settings(root, environment(home), config=other)
+    assert (found.server.port, found.limits.depth) == (7777, 5)
+
+
+def test_a_named_file_that_does_not_exist_is_an_error(root: Path, home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
+        settings(root, environment(home), config=root / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("scripted/echo", "scripted/echo"),
+        ('"scripted/echo"', "scripted/echo"),
+        ("", ""),
+    ],
+)
+def test_a_bare_word_in_the_environment_is_a_string(
+    root: Path, home: Path, text: str, value: str
+) -> None:
+    environ = environment(home, LLMSPELL_MODELS__DEFAULT=text)
+    assert settings(root, environ).models.default == value
+
+
+def test_a_list_in_the_environment_is_written_as_in_toml(root: Path, home: Path) -> None:
+    environ = environment(home, LLMSPELL_PUBLISH='["hello", "notes"]')
+    assert settings(root, environ).publish == ["hello", "notes"]
+
+
+def test_variables_that_say_where_things_are_are_no_settings(root: Path, home: Path) -> None:
+    environ = environment(
+        home,
+        LLMSPELL_PROJECT="x",
+        LLMSPELL_STATE="x",
+        LLMSPELL_CONFIG="x",
+        LLMSPELL_FAILPOINT="",
+        LLMSPELL_ALLOW_NETWORK="0",
+    )
+    assert settings(root, environ) == Settings()
+
+
+# --- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "suggestion"),
+    [
+        ("[sever]\nport = 1\n", "sever", "did you mean 'server'?"),
+        ("[server]\nprot = 1\n", "server.prot", "did you mean 'port'?"),
+        ("[limits]\nslice_second = 1\n", "limits.slice_second", "did you mean 'slice_seconds'?"),
+        ('[providers.openai]\napi_kye = "x"\n', "providers.openai.api_kye", "did you mean 'api_k"),
+        ("[server]\nzzz = 1\n", "server.zzz", "allowed: allowed_hosts, allowed_origins, auth"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_file_and_a_suggestion(
+    root: Path, home: Path, text: str, name: str, suggestion: str
+) -> None:
+    file = write(root / "llmspell.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        settings(root, environment(home))
+    assert str(file) in caught.value.message
+    assert repr(name) in caught.value.message
+    assert suggestion in caught.value.hint
+
+
+def test_an_unknown_variable_is_refused_as_an_unknown_key_is(root: Path, home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"environment: unknown setting 'server\.prot'") as caught:
+        settings(root, environment(home, LLMSPELL_SERVER__PROT="1"))
+    assert "did you mean 'port'?" in caught.value.hint
+
+
+def test_a_variable_for_a_whole_section_beside_one_for_its_key_is_refused(
+    root: Path, home: Path
+) -> None:
+    environ = environment(home, LLMSPELL_LIMITS="5", LLMSPELL_LIMITS__CASTS="5")
+    with pytest.raises(ConfigError, match="'limits'"):
+        settings(root, environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("[server]\nport = 70000\n", "server.port"),
+        ('[server]\nauth = "sometimes"\n', "server.auth"),
+        ("[limits]\ncast_seconds = 0\n", "limits.cast_seconds"),
+        ('[limits]\ncasts = "many"\n', "limits.casts"),
+        ("server = 5\n", "server"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_by_name(
+    root: Path, home: Path, text: str, name: str
+) -> None:
+    write(root / "llmspell.toml", text)
+    with pytest.raises(ConfigError, match=f"setting '{name}'"):
+        settings(root, environment(home))
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_name(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", "[server\n")
+    with pytest.raises(ConfigError, match=r"llmspell\.toml: not valid TOML"):
+        settings(root, environment(home))
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_its_name(root: Path, home: Path) -> None:
+    (root / "llmspell.toml").write_bytes(b'[models]\ndefault = "\xff"\n')
+    with pytest.raises(ConfigError, match=r"llmspell\.toml: not UTF-8"):
+        settings(root, environment(home))
+
+
+def test_a_wrong_value_is_not_repeated_in_the_error(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", '[providers.openai]\napi_key = ["canary-5f1c"]\n')
+    with pytest.raises(ConfigError) as caught:
+        settings(root, environment(home))
+    assert "canary-5f1c" not in caught.value.report()
+
+
+# --- secrets
+
+
+def project(root: Path, home: Path, **more: str) -> Project:
+    return open_project(root, environ=environment(home, **more))
+
+
+def test_a_secret_is_what_the_environment_or_a_file_of_the_project_holds(
+    root: Path, home: Path
+) -> None:
+    write(root / "key.txt", "from the file\n")
+    opened = project(root, home, KEY="from the environment")
+    assert opened.secret("${env:KEY}") == "from the environment"
+    assert opened.secret("${file:key.txt}") == "from the file"
+    assert opened.secret("${env:UNSET}") == ""
+    assert opened.secret("") == ""
+
+
+def test_a_secret_written_into_the_settings_is_refused_and_not_repeated(
+    root: Path, home: Path
+) -> None:
+    with pytest.raises(ConfigError, match="a secret is written into the settings") as caught:
+        project(root, home).secret("sk-canary-5f1c")
+    assert "canary" not in caught.value.report()
+    assert "${env:NAME}" in caught.value.hint
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(root: Path, home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'absent\.txt' cannot be read"):
+        project(root, home).secret("${file:absent.txt}")
+
+
+def test_the_environment_does_not_show_where_a_project_is_printed(root: Path, home: Path) -> None:
+    assert "canary" not in repr(project(root, home, KEY="canary"))
+
+
+# --- finding the project
+
+
+def test_the_project_named_by_the_caller_wins_over_the_variable(
+    root: Path, home: Path, tmp_path: Path
+) -> None:
+    environ = environment(home, LLMSPELL_PROJECT=str(tmp_path))
+    assert open_project(root, environ=environ).root == root
+    assert open_project(environ=environ).root == tmp_path
+
+
+def test_a_named_project_that_does_not_exist_is_an_error_that_says_how_to_make_it(
+    home: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        open_project(tmp_path / "absent", environ=environment(home))
+    assert "llmspell init" in caught.value.hint
+
+
+def test_state_lies_in_the_project_unless_it_is_named(
+    root: Path, home: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    assert project(root, home).state == root / ".llmspell"
+    assert project(root, home, LLMSPELL_STATE=str(elsewhere)).state == elsewhere
+    assert open_project(root, state=elsewhere, environ=environment(home)).state == elsewhere
+
+
+def test_the_variable_that_names_a_settings_file_is_read(root: Path, home: Path) -> None:
+    file = write(root / "other.toml", "[limits]\ndepth = 5\n")
+    assert project(root, home, LLMSPELL_CONFIG=str(file)).settings.limits.depth == 5
+
+
+def test_the_network_is_refused_only_by_zero(root: Path, home: Path) -> None:
+    assert project(root, home).allow_network
+    assert not project(root, home, LLMSPELL_ALLOW_NETWORK="0").allow_network
