@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -225,15 +225,16 @@ def _from_environment(environ: Mapping[str, str]) -> Object:
         if rest in _RESERVED:
             continue
         path = [part.lower() for part in rest.split("__")]
-        here: Any = found
+        here = found
         for part in path[:-1]:
-            here = here.setdefault(part, {})
-            if not isinstance(here, dict):
+            inner: Any = here.setdefault(part, {})
+            if not isinstance(inner, dict):
                 # `A=...` sorts before `A__B=...`: the section has been given a value already.
                 raise ConfigError(
                     f"environment: {name} sets a key of {part!r}, which is set as a whole too",
                     hint="unset one of the two",
                 )
+            here = cast(Object, inner)
         here[path[-1]] = _parse(text)
     return found
 

@@ -198,19 +198,46 @@ def _greet(connection: socket.socket, role: str) -> Meeting | None:
     return Meeting(connection, int(answer["pid"]), str(answer["build"]))
 
 
+def _dial(state: Path) -> socket.socket | None:
+    """Return a connection to whoever listens on the socket of `state`, or None."""
+    path = state / SOCKET_NAME
+    try:
+        target = os.path.join(state, os.readlink(path)) if path.is_symlink() else os.fspath(path)
+    except OSError:
+        return None  # it went away between the two looks
+    if len(os.fsencode(target)) > MAX_SOCKET_PATH:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(target)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_served(state: Path) -> bool:
+    """Return whether an owner of `state` accepts connections."""
+    connection = _dial(state)
+    if connection is None:
+        return False
+    connection.close()
+    return True
+
+
 def connect(state: Path, role: str) -> Meeting | None:
     """Return a greeted connection to the owner of `state`; None when there is no owner.
 
     Raises:
         UnreachableError: There is one, and it can't be used.
     """
-    path = state / SOCKET_NAME
-    target = os.path.join(state, os.readlink(path)) if path.is_symlink() else os.fspath(path)
-    if len(os.fsencode(target)) > MAX_SOCKET_PATH:
+    connection = _dial(state)
+    if connection is None:
         return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(target)
         known = peer(connection)
         if known is not None and known[1] != os.getuid():
             raise UnreachableError(
@@ -218,8 +245,6 @@ def connect(state: Path, role: str) -> Meeting | None:
                 hint="use a state directory of your own: --state DIR",
             )
         meeting = _greet(connection, role)
-    except (FileNotFoundError, ConnectionRefusedError):
-        meeting = None
     except BaseException:
         connection.close()
         raise

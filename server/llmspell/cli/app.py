@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from llmspell.cli.check import check
+from llmspell.cli.demo import demo
 from llmspell.cli.exec import exec_
 from llmspell.cli.info import info
 from llmspell.cli.init import init
@@ -90,6 +91,7 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("info", info),
     ("install", install),
     ("stop", stop),
+    ("demo", demo),
 )
 
 for _name, _command in _COMMANDS:

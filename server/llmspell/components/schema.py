@@ -15,6 +15,9 @@ from llmspell.values import JSON, Object
 MAX_PROBLEMS = 5
 """How many problems an error names."""
 
+EXACT = 2**53
+"""Up to here a float is exactly one integer; beyond, the digits of one would be invented."""
+
 
 class SchemaInvalid(ValueError):
     """A schema is not valid JSON Schema 2020-12, or refers to another document."""
@@ -143,8 +146,8 @@ def _repair(schema: Any, value: JSON) -> JSON:
         return []
     if kind == "object" and value == []:
         return {}
-    if kind == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
+    if kind == "integer" and isinstance(value, float) and abs(value) <= EXACT:
+        return int(value) if value.is_integer() else value
     if isinstance(value, dict):
         properties = _properties(table)
         rest = table.get("additionalProperties")

@@ -156,7 +156,8 @@ def _label(step: JSON) -> str:
 
 def _perform(step: JSON, table: Object, scope: _Scope, label: str) -> Generator[Effect, Any, JSON]:
     if "$kind" in table or not table:
-        return (yield from _cast(step, table.get("$kind"), {}, scope, label))
+        kind = table.get("kind") if table.get("$kind") == "ref" else table.get("$kind")
+        return (yield from _cast(step, kind, {}, scope, label))
     kind = next(key for key in _TARGETS if key in table)
     return (yield from _cast(table[kind], kind, table, scope, label))
 

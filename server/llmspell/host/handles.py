@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from llmspell.errors import LlmspellError, RunCanceled, RunNotCancelable
+from llmspell.errors import LlmspellError, RunCanceled, RunError, RunNotCancelable
 from llmspell.runs.archive import Archive
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
@@ -57,13 +57,21 @@ class LiveHandle:
         if self.task is not None and not self.task.done():
             self.task.cancel()
             await asyncio.wait([self.task])
-        elif not self.live.run.is_final:
-            error = RunCanceled("the run was canceled").with_run(self.id)
-            await self.live.finish(
-                "canceled", error=error.to_value(), durability=Durability.DURABLE
-            )
+        if not self.live.run.is_final:
+            try:
+                await self._record_cancel()
+            except RunError:
+                if not self.live.run.is_final:
+                    raise  # else another cancel came first
         _check_canceled(self.live.run)
         return self.live.run
+
+    async def _record_cancel(self) -> None:
+        if self.casting is not None:
+            await self.casting.stopped()
+            return
+        error = RunCanceled("the run was canceled").with_run(self.id)
+        await self.live.finish("canceled", error=error.to_value(), durability=Durability.DURABLE)
 
 
 class StoredHandle:

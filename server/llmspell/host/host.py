@@ -23,6 +23,7 @@ from llmspell.errors import (
     RunNotFound,
     RunNotWaiting,
     SpellNotFound,
+    StateError,
     UsageError,
 )
 from llmspell.host.handles import LiveHandle, StoredHandle
@@ -240,7 +241,16 @@ class Host:
         castable = self._published(name)
         live = await self._proposal(proposal, caller) if proposal else None
         casting = self._prepare(castable, input, caller, timeout, live=live)
-        await casting.live.save(Durability.DURABLE)
+        claimed = self._live.get(casting.live.run.id)
+        if claimed is not None:
+            # Before the first await, so that a second answer finds the question answered.
+            claimed.casting = casting
+        try:
+            await casting.live.save(Durability.DURABLE)
+        except BaseException:
+            if claimed is not None:
+                claimed.casting = None
+            raise
         return self._begin_cast(casting)
 
     async def propose(
@@ -313,18 +323,30 @@ class Host:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         tasks: list[asyncio.Task[Outcome]] = []
+        stopped: list[Casting] = []
         for handle in self._live.values():
             if handle.casting is not None and handle.task is not None and not handle.task.done():
                 handle.casting.interrupted = True
                 handle.task.cancel()
                 tasks.append(handle.task)
+                stopped.append(handle.casting)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            await self._record_unbegun(stopped)
         await self._models.close()
         await self.engine.close()
         await self._store.close()
 
     # -- inside
+
+    async def _record_unbegun(self, stopped: list[Casting]) -> None:
+        """End the runs whose tasks were cancelled before their first step."""
+        for casting in stopped:
+            if casting.live.run.state == "submitted" and casting.live.is_saved:
+                try:
+                    await casting.stopped()
+                except StateError as error:  # the next owner finds the run and ends it
+                    log.warning("run %s could not be recorded: %s", casting.live.run.id, error)
 
     async def _begin(self, *, watch: bool) -> None:
         await self._end_interrupted()
@@ -433,7 +455,7 @@ class Host:
         if (
             not isinstance(handle, LiveHandle)
             or handle.live.run.state != "input_required"
-            or handle.task is not None
+            or handle.casting is not None
         ):
             raise RunNotWaiting(f"run {run_id} waits for no answer", run_id=run_id)
         return handle.live

@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from llmspell.bridge.meeting import private_directory
+from llmspell.bridge.meeting import is_served, private_directory
 from llmspell.errors import StateOwned
 
 LOCK_NAME = "owner.lock"
@@ -65,14 +65,14 @@ class OwnerLock:
         """Take the lock, waiting for a holder that is about to end.
 
         Raises:
-            StateOwned: It is still held after `seconds`.
+            StateOwned: The holder serves its socket, or still is there after `seconds`.
         """
         end = asyncio.get_running_loop().time() + seconds
         while True:
             try:
                 return cls.take(state)
             except StateOwned:
-                if asyncio.get_running_loop().time() > end:
+                if asyncio.get_running_loop().time() > end or is_served(state):
                     raise
             await asyncio.sleep(0.02)
 

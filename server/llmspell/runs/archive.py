@@ -113,8 +113,10 @@ class Archive:
         """Return a page of the caller's runs, last changed first, the next cursor, and the total.
 
         Raises:
-            ValueError: `after` is no cursor.
+            ValueError: `after` is no cursor, or `limit` is not positive.
         """
+        if limit < 1:
+            raise ValueError(f"a page of {limit} runs cannot be had")
         prefix: Key = ("by", caller.tenant, caller.principal)
         cursor = _parse_cursor(after)
         found: list[Run] = []

@@ -111,7 +111,7 @@ class Casting:
         except LlmspellError as error:
             await self._fail(error)
         except asyncio.CancelledError:
-            await asyncio.shield(self._cancel())
+            await asyncio.shield(self.stopped())
             raise
         except Exception as error:  # a fault of ours must end the run, not leave it stuck
             log.exception("cast of %s failed", self._castable.name)
@@ -258,7 +258,7 @@ class Casting:
         return outcome
 
     async def _relay(self, child: LiveRun) -> None:
-        """Show a child's streamed text and progress in the parent's log."""
+        """Show a child's model calls and their text in the parent's log."""
         async for event in child.log.read():
             if event.kind in ("model.delta", "model.started", "model.ended"):
                 data = {key: value for key, value in event.data.items() if key != "answer"}
@@ -270,7 +270,11 @@ class Casting:
         error.with_run(self.live.run.id)
         await self._end("failed", error=error.to_value())
 
-    async def _cancel(self) -> None:
+    async def stopped(self) -> None:
+        """Record that the cast was stopped: by `run`, or for a `run` that never began.
+
+        A task that is cancelled before its first step runs none of its code.
+        """
         kind: type[LlmspellError] = RunInterrupted if self._is_interrupted() else RunCanceled
         what = (
             "was interrupted: llmspell was shut down" if kind is RunInterrupted else "was canceled"

@@ -38,6 +38,7 @@ class LiveRun:
         self._saver: asyncio.Task[None] | None = None
         self.log = RunLog(clock, events)
         self._ended = asyncio.Event()
+        self._ending = False
         self.failure: BaseException | None = None
         """Why saving in the background failed; the run then fails with it."""
 
@@ -50,8 +51,8 @@ class LiveRun:
         """Append an event; it is saved soon when the run is saved already."""
         if kind not in KINDS:
             raise InternalError(f"{kind!r} is no kind of event")
-        if self.run.is_final:
-            return  # a straggler of a canceled branch: the run's last event was its end
+        if self._ending or self.run.is_final:
+            return  # a straggler of a canceled branch: the run's last event is its end
         self._append(self.log.next(kind, data))
         self._save_soon()
 
@@ -77,12 +78,16 @@ class LiveRun:
             events = self.log.unsaved()
             if not events and self.is_saved and durability is not Durability.DURABLE:
                 return
+            # The record as it is now is what is written: it may change meanwhile.
+            updated_at = self.run.updated_at
             await self._archive.save(
                 self.run, events, indexed_at=self._indexed_at, durability=durability
             )
-            self._indexed_at = self.run.updated_at
+            self._indexed_at = updated_at
             if events:
                 self.log.mark_saved(events[-1].number)
+        if self.log.unsaved():
+            self._save_soon()
 
     async def finish(
         self,
@@ -94,13 +99,19 @@ class LiveRun:
         usage: Usage | None = None,
         durability: Durability = Durability.WRITTEN,
     ) -> None:
-        """End the run: the end is written before any reader sees it."""
-        self._check(state)
-        run = self.run
+        """End the run: the end is written before any reader sees it.
+
+        Raises:
+            RunError: The transition is not legal, e.g. because the run has ended.
+            StateError: The end could not be written; the run goes on.
+        """
         data: Object = {"state": state}
         if error is not None:
             data["error"] = error
         async with self._lock:
+            self._check(state)
+            run = self.run
+            self._ending = True
             event = self.log.next("state", data)
             ended = msgspec.structs.replace(
                 run,
@@ -112,12 +123,16 @@ class LiveRun:
                 updated_at=event.at,
                 generation=event.number,
             )
-            await self._archive.save(
-                ended,
-                [*self.log.unsaved(), event],
-                indexed_at=self._indexed_at,
-                durability=durability,
-            )
+            try:
+                await self._archive.save(
+                    ended,
+                    [*self.log.unsaved(), event],
+                    indexed_at=self._indexed_at,
+                    durability=durability,
+                )
+            except BaseException:
+                self._ending = False
+                raise
             failpoints.hit("run.after_end")
             self.run = ended
             self._indexed_at = ended.updated_at
@@ -139,7 +154,7 @@ class LiveRun:
         await self._ended.wait()
 
     def _check(self, state: RunState) -> None:
-        if state not in TRANSITIONS[self.run.state]:
+        if self._ending or state not in TRANSITIONS[self.run.state]:
             raise RunError(f"run {self.run.id} cannot go from {self.run.state} to {state}")
 
     def _append(self, event: Event) -> None:

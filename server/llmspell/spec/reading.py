@@ -183,21 +183,22 @@ def _agent(fields: Object, line: int, origin: Origin) -> AgentSpec:
 def _published_agent(fields: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
     fields.setdefault("name", default_name)
     agent = _agent(fields, line, origin)
-    return SpellSpec(
-        kind="agent",
-        name=agent.name,
-        title=agent.title,
-        description=agent.description,
-        input={
+    spec = {
+        "kind": "agent",
+        "name": agent.name,
+        "title": agent.title,
+        "description": agent.description,
+        "input": {
             "type": "object",
             "properties": {"prompt": {"type": "string", "description": "What to answer."}},
             "required": ["prompt"],
             "additionalProperties": False,
         },
-        output=agent.output,
-        agent=agent,
-        line=line,
-    )
+        "output": agent.output,
+        "agent": agent,
+        "line": line,
+    }
+    return _build(SpellSpec, spec, "Agent.create", line, origin)
 
 
 def _published_workflow(table: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
@@ -234,13 +235,20 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
     fields = {key: item for key, item in node.items() if not key.startswith("$")}
     _known(fields, set(_WORKFLOW_KEYS.get(str(node.get("type")), ())), what, line, origin)
     limit = node.get("limit")
-    if limit is not None and not (isinstance(limit, int) and limit > 0):
+    if limit is not None and (type(limit) is not int or limit < 1):
         raise SpecError(f"'limit' in {what} must be a positive integer", where=origin.where(line))
-    branches: Object = node.get("branches") or {}
+    _name(node, what, line, origin)
+    branches: Any = node.get("branches") or {}
+    if not isinstance(branches, dict):
+        raise SpecError(
+            f"'branches' in {what} must be a table of named steps",
+            hint="steps without names stand in the table of Workflow.parallel itself",
+            where=origin.where(line, "branches"),
+        )
     steps = _list(node.get("steps") or [], "steps", what, line, origin)
     if not branches and not steps:
         raise SpecError(f"{what} has no steps", where=origin.where(line))
-    for step in [*steps, *branches.values()]:
+    for step in [*steps, *cast(Object, branches).values()]:
         _check_step(step, what, line, origin)
 
 
@@ -263,11 +271,19 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
             f"a step of {what} needs exactly one of {', '.join(_STEP_TARGETS)}",
             where=origin.where(line),
         )
+    _name(table, f"a step of {what}", line, origin)
+    for tool in _list(table.get("tools"), "tools", f"a step of {what}", line, origin):
+        _castable(tool, "tools", f"a step of {what}", line, origin)
     target = table[targets[0]]
     if targets[0] == "workflow":
         check_workflow(target, origin, line)
     else:
         _castable(target, targets[0], f"a step of {what}", line, origin)
+
+
+def _name(table: Object, what: str, line: int, origin: Origin) -> None:
+    if not isinstance(table.get("name", ""), str):
+        raise SpecError(f"'name' in {what} must be a string", where=origin.where(line, "name"))
 
 
 def _castable(value: JSON, key: str, what: str, line: int, origin: Origin) -> None:

@@ -196,8 +196,10 @@ def test_the_tools_of_a_step_replace_those_of_its_agent() -> None:
 
 def test_a_reference_is_cast_by_its_name() -> None:
     world = World(Analyst=lambda _: "M")
-    world.run(sequential({"agent": {"$kind": "ref", "name": "Analyst"}}), "x")
-    assert world.casts[0].target == "Analyst"
+    reference = {"$kind": "ref", "kind": "agent", "name": "Analyst"}
+    world.run(sequential({"agent": reference}, reference), "x")
+    assert [cast.target for cast in world.casts] == ["Analyst", "Analyst"]
+    assert world.inputs == [{"prompt": "x"}, {"prompt": "x\n\nM"}]
 
 
 def test_each_step_is_recorded_when_it_begins_and_ends() -> None:

@@ -18,6 +18,7 @@ from llmspell.values import FunctionRef, Object
 
 ORIGIN = Origin("spells/brief.lua")
 RUN = FunctionRef(1)
+EMPTY: tuple[Object | list[Any], ...] = ({}, [])
 
 
 def spell(line: int = 3, **fields: Any) -> Object:
@@ -98,7 +99,7 @@ def test_params_is_another_word_for_input() -> None:
 
 def test_an_empty_input_is_an_object_without_fields() -> None:
     # Lua's `{}` may arrive as either.
-    for empty in ({}, []):
+    for empty in EMPTY:
         assert read(spell(input=empty)).input == {
             "type": "object",
             "properties": {},
@@ -107,7 +108,7 @@ def test_an_empty_input_is_an_object_without_fields() -> None:
 
 
 def test_an_empty_table_serves_wherever_a_list_or_a_table_is_meant() -> None:
-    for empty in ({}, []):
+    for empty in EMPTY:
         spec = read(spell(tags=empty, needs=empty, budget=empty, expose=empty, examples=empty))
         assert (spec.tags, spec.examples, spec.needs.tools) == ((), (), ())
 
@@ -237,7 +238,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion_and_what_is_allowed(
     "key", ["error_strategy", "cache", "schedule", "detached", "wait", "prompt", "icon", "join"]
 )
 def test_a_key_that_does_nothing_here_is_refused_rather_than_ignored(key: str) -> None:
-    assert isinstance(problem(spell(**{key: "x"})), SpecUnknownKey)
+    assert isinstance(problem({**spell(), key: "x"}), SpecUnknownKey)
 
 
 def test_an_error_points_at_the_line_of_the_key_it_is_about() -> None:

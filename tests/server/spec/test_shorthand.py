@@ -53,7 +53,7 @@ def test_without_a_required_field_the_keyword_is_left_out() -> None:
 
 @pytest.mark.parametrize("empty", [{}, []])
 def test_an_empty_table_is_an_object_without_fields(empty: object) -> None:
-    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    closed: Object = {"type": "object", "properties": {}, "additionalProperties": False}
     assert to_schema(empty, closed=True) == closed
     assert to_schema(empty, closed=False) == {"type": "object", "properties": {}}
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar, cast
 
 from a2a.client.client import ClientCallContext, ClientConfig
 from a2a.client.client_factory import ClientFactory
 from a2a.client.errors import A2AClientError, A2AClientTimeoutError
 from a2a.client.transports.base import ClientTransport
 from a2a.types import a2a_pb2 as pb
-from a2a.utils.errors import JSON_RPC_ERROR_CODE_MAP
+from a2a.utils.errors import JSON_RPC_ERROR_CODE_MAP, A2AError
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message as ProtobufMessage
 from websockets.asyncio.client import ClientConnection, connect
@@ -38,7 +38,6 @@ from llmspell_protocols.a2a.connection import (
     Requested,
     Send,
     StreamEnded,
-    is_reserved,
 )
 from llmspell_protocols.jsonrpc import METHOD_NOT_FOUND, Error, Id, ProtocolError
 
@@ -58,7 +57,7 @@ class ConnectionFailedError(A2AClientError):
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message)  # pyright: ignore[reportUnknownMemberType]  # the SDK says `dict`
         self.status = status
 
 
@@ -165,7 +164,7 @@ class WebSocketTransport(ClientTransport):
         context: ClientCallContext | None = None,
     ) -> None:
         """Stop posting a task's updates somewhere."""
-        await self._call("DeleteTaskPushNotificationConfig", request, None, context)
+        await self._result("DeleteTaskPushNotificationConfig", request, context)
 
     async def get_extended_agent_card(
         self, request: pb.GetExtendedAgentCardRequest, *, context: ClientCallContext | None = None
@@ -188,13 +187,18 @@ class WebSocketTransport(ClientTransport):
         answer: _P,
         context: ClientCallContext | None,
     ) -> _P:
+        return _parsed(await self._result(method, request, context), answer)
+
+    async def _result(
+        self, method: str, request: ProtobufMessage, context: ClientCallContext | None
+    ) -> Any:
         socket = await self._connected(context)
+        seconds = context.timeout if context else None
         try:
-            async with asyncio.timeout(context.timeout if context else None):
-                result = await socket.call(method, MessageToDict(request), _parameters(context))
+            async with asyncio.timeout(seconds):
+                return await socket.call(method, MessageToDict(request), _parameters(context))
         except TimeoutError:
-            raise A2AClientTimeoutError(f"{method} took longer than {context and context.timeout}")
-        return answer if answer is None else _parsed(result, answer)
+            raise A2AClientTimeoutError(f"{method} took longer than {seconds} seconds") from None
 
     async def _stream(
         self, method: str, request: ProtobufMessage, context: ClientCallContext | None
@@ -290,7 +294,7 @@ class _Socket:
         try:
             return self._connection.request(method, params, parameters)
         except ProtocolError as error:
-            _fail(error.error)
+            raise _problem(error.error) from None
 
     async def _send(self, frame: str) -> None:
         try:
@@ -336,17 +340,11 @@ class _Socket:
         if id is None:
             _log.warning("the agent could not read a frame: %s", error.message)
             return
-        try:
-            _fail(error)
-        except A2AClientError as problem:
-            raised: Exception = problem
-        except Exception as problem:  # every class of the SDK's own table of errors
-            raised = problem
         future = self._calls.get(id)
         if future is not None and not future.done():
-            future.set_exception(raised)
+            future.set_exception(_problem(error))
         elif id in self._streams:
-            self._streams[id].put_nowait(raised)
+            self._streams[id].put_nowait(_problem(error))
 
     def _lose(self, error: ConnectionLostError) -> None:
         self._lost = error
@@ -392,14 +390,20 @@ def _parsed(value: Any, answer: _P) -> _P:
         raise A2AClientError(f"the agent's answer is not A2A: {error}") from None
 
 
-def _fail(error: Error) -> NoReturn:
-    """Raise the SDK's exception for an error, as its JSON-RPC transport does."""
+def _problem(error: Error) -> A2AError:
+    """Return the SDK's exception for an error, as its JSON-RPC transport has it."""
     kind = _ERRORS.get(error.code)
     if kind is None:
-        raise A2AClientError(f"{error.message} (code {error.code})")
-    data: Any = error.data
-    first: Any = data[0] if isinstance(data, list) and data else {}
-    raise kind(error.message, first.get("metadata") if isinstance(first, dict) else None)
+        return A2AClientError(f"{error.message} (code {error.code})")
+    return kind(error.message, _metadata(error.data))
+
+
+def _metadata(data: Any) -> Object | None:
+    match data:
+        case [{"metadata": dict() as metadata}, *_]:
+            return cast("Object", metadata)
+        case _:
+            return None
 
 
 def _describe(closed: ConnectionClosed) -> str:

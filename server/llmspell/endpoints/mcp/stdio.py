@@ -96,20 +96,24 @@ def _is_modern(params: Mapping[str, Any] | None) -> bool:
 async def serve_stdio(host: HostInterface) -> None:
     """Serve one client on this process's own stdin and stdout until stdin ends.
 
-    Meanwhile file descriptor 1 is stderr and 0 is empty, so a stray print or a
-    child process cannot reach the wire.
+    What could print while it starts wants `standard_streams` around itself
+    instead, and `serve_stream` inside.
     """
     endpoint = McpEndpoint(host)
     try:
-        async with _standard_streams() as (reader, writer):
+        async with standard_streams() as (reader, writer):
             await serve_stream(reader, writer, endpoint)
     finally:
         await endpoint.close()
 
 
 @asynccontextmanager
-async def _standard_streams() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def standard_streams() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Take stdin and stdout as the wire: from now on nothing else can read or write it.
 
+    File descriptor 1 becomes stderr and 0 is empty, for good, so a stray print
+    or a child process cannot reach the wire.
+    """
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

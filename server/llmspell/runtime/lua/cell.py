@@ -24,8 +24,9 @@ class Cell:
     """A state with the kernel loaded and no script in it yet."""
 
     def __init__(self) -> None:
-        # lupa ships no types. `max_memory=0` counts memory from the start, without a limit.
-        self._runtime: Any = lua54.LuaRuntime(  # pyright: ignore[reportUnknownMemberType]
+        new_runtime: Any = lua54.LuaRuntime  # lupa's stub lacks the parameters
+        # `max_memory=0` counts memory from the start, without a limit.
+        self._runtime: Any = new_runtime(
             encoding=None,
             register_eval=False,
             register_builtins=False,

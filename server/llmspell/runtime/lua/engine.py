@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmspell.errors import InputTooLarge, InputInvalid, InternalError, LlmspellError, WorkerDied
+from llmspell.errors import InputInvalid, InputTooLarge, InternalError, LlmspellError, WorkerDied
 from llmspell.runtime import wire
 from llmspell.runtime.channel import Channel
 from llmspell.runtime.engine import (

@@ -2,7 +2,7 @@
 --
 -- Constructors only mark tables; whether a key exists is judged where the declaration is read.
 local codec, json, errors, tasks, sandbox = ...
-local type, next, error, rawget, rawlen, setmetatable = type, next, error, rawget, rawlen, setmetatable
+local type, next, error, rawget, rawlen, rawequal, setmetatable = type, next, error, rawget, rawlen, rawequal, setmetatable
 local tonumber, tpack = tonumber, table.pack
 local smatch, sfind, ssub, concat, mtype = string.match, string.find, string.sub, table.concat, math.type
 local raw_metatable = debug.getmetatable
@@ -291,7 +291,15 @@ local function state(scope, title)
     return page.items, page.next
   end
 
-  return methods
+  -- `State.get(key)` and `State.shared:get(key)` are both how people write it.
+  local face = {}
+  for name, method in next, methods do
+    face[name] = function(first, ...)
+      if rawequal(first, face) then return method(...) end
+      return method(first, ...)
+    end
+  end
+  return face
 end
 
 S.State = state("spell", "State")

@@ -280,7 +280,6 @@ from tests.support.mcp import open_host
 
 async def main():
     async with open_host(Path(sys.argv[1])) as host:
-        print("a stray print before")
         asyncio.get_running_loop().call_soon(lambda: os.system("echo a stray child"))
         await serve_stdio(host)
         print("a stray print after", flush=True)
