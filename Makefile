@@ -19,6 +19,7 @@ DEV     := $(VENV)/.development
 CLIENTS := tests/interop/node_modules/.installed
 
 SUITES  := lint layers reference types unit
+BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
 
 .PHONY: help demo test check setup fmt lint layers reference types unit interop attacks soak \
         bench docs lock build clean
@@ -27,7 +28,7 @@ help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(RUN) ## show the main job: MCP and A2A clients cast spells; needs no key and no network
-	@$(BIN)/llmspell demo
+	@$(BIN)/llmspell demo demo
 
 test: $(DEV) $(CLIENTS) ## everything that must hold, with the time each suite took
 	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) interop attacks demo
@@ -68,7 +69,7 @@ soak: $(DEV) ## run the property tests with many more examples
 	$(PYTEST) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
 
 bench: $(DEV) ## measure, each as a ratio to something known
-	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 docs: $(DEV) ## write docs/reference anew
 	$(BIN)/python tools/generate_reference.py

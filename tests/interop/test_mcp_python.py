@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -33,6 +34,8 @@ from tests.support.mcp import (
     write_spell,
 )
 from tests.support.servers import LLMSPELL, environment, make_project
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOKEN = "s3cret"
 
@@ -83,9 +86,9 @@ async def over_pipe(host: Host) -> AsyncGenerator[Transport]:
 WIRES = {"http": over_http, "pipe": over_pipe}
 
 
-@pytest.fixture(params=WIRES)
-async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Wire]:
-    async with open_host(tmp_path) as host, WIRES[request.param](host) as (transport, listening):
+@asynccontextmanager
+async def open_wire(kind: str, directory: Path) -> AsyncGenerator[Wire]:
+    async with open_host(directory) as host, WIRES[kind](host) as (transport, listening):
 
         @asynccontextmanager
         async def connect(era: str, **options: Any) -> AsyncGenerator[Client]:
@@ -96,7 +99,23 @@ async def wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator
                 assert client.protocol_version == ERAS[era]
                 yield client
 
-        yield Wire(host, connect, tmp_path, listening)
+        yield Wire(host, connect, directory, listening)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=WIRES)
+async def wire(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Wire]:
+    """A host most tests share: opening one takes longer than they do."""
+    async with open_wire(request.param, tmp_path_factory.mktemp("project")) as wire:
+        yield wire
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=WIRES)
+async def own_wire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Wire]:
+    """A host of its own, for tests that change its spells or look at its runs."""
+    async with open_wire(request.param, tmp_path) as wire:
+        yield wire
 
 
 def text_of(result: Any) -> str:
@@ -185,57 +204,59 @@ async def test_progress_arrives_in_order_before_the_result(wire: Wire, era: str)
     assert text_of(result) == "done"
 
 
-async def test_giving_up_a_call_ends_its_run(wire: Wire, era: str) -> None:
+async def test_giving_up_a_call_ends_its_run(own_wire: Wire, era: str) -> None:
     begun = asyncio.Event()
 
     async def heard(progress: float, total: float | None, message: str | None) -> None:
         begun.set()
 
-    async with wire.connect(era) as client:
+    async with own_wire.connect(era) as client:
         call = asyncio.ensure_future(client.call_tool("waits", {}, progress_callback=heard))
         await begun.wait()
         call.cancel()
-        assert (await ended_run(wire.host)).state == "canceled"
+        assert (await ended_run(own_wire.host)).state == "canceled"
         assert not (await client.call_tool("echo", {"text": "still here"})).is_error
         await asyncio.wait([call])
 
 
-async def test_a_legacy_client_hears_of_a_new_spell_and_calls_it(wire: Wire) -> None:
+async def test_a_legacy_client_hears_of_a_new_spell_and_calls_it(own_wire: Wire) -> None:
     changed = asyncio.Event()
 
     async def heard(message: Any) -> None:
         if getattr(message, "method", "") == "notifications/tools/list_changed":
             changed.set()
 
-    async with wire.connect("legacy", message_handler=heard) as client:
+    async with own_wire.connect("legacy", message_handler=heard) as client:
         assert "added" not in [tool.name for tool in (await client.list_tools()).tools]
-        await wire.listening.wait()
-        write_spell(wire.directory, "added", SPELLS["echo"])
-        await wire.host.reload()
+        await own_wire.listening.wait()
+        write_spell(own_wire.directory, "added", SPELLS["echo"])
+        await own_wire.host.reload()
         await changed.wait()
         assert "added" in [tool.name for tool in (await client.list_tools()).tools]
         assert text_of(await client.call_tool("added", {"text": "new"})) == "new"
 
 
-async def test_a_modern_client_hears_of_a_new_spell_and_calls_it(wire: Wire) -> None:
-    async with wire.connect("auto") as client:
+async def test_a_modern_client_hears_of_a_new_spell_and_calls_it(own_wire: Wire) -> None:
+    async with own_wire.connect("auto") as client:
         assert "added" not in [tool.name for tool in (await client.list_tools()).tools]
         async with client.listen(tools_list_changed=True) as changes:
-            write_spell(wire.directory, "added", SPELLS["echo"])
-            await wire.host.reload()
+            write_spell(own_wire.directory, "added", SPELLS["echo"])
+            await own_wire.host.reload()
             await anext(aiter(changes))
             assert "added" in [tool.name for tool in (await client.list_tools()).tools]
         assert text_of(await client.call_tool("added", {"text": "new"})) == "new"
 
 
-async def test_a_changed_spell_is_cast_without_reconnecting(wire: Wire, era: str) -> None:
-    async with wire.connect(era) as client:
+async def test_a_changed_spell_is_cast_without_reconnecting(own_wire: Wire, era: str) -> None:
+    async with own_wire.connect(era) as client:
         assert text_of(await client.call_tool("echo", {"text": "x"})) == "x"
-        write_spell(wire.directory, "echo", SPELLS["echo"].replace("input.text end", '"new" end'))
-        await wire.host.reload()
+        write_spell(
+            own_wire.directory, "echo", SPELLS["echo"].replace("input.text end", '"new" end')
+        )
+        await own_wire.host.reload()
         assert text_of(await client.call_tool("echo", {"text": "x"})) == "new"
-        write_spell(wire.directory, "echo", "return Spell.create {")
-        await wire.host.reload()
+        write_spell(own_wire.directory, "echo", "return Spell.create {")
+        await own_wire.host.reload()
         assert text_of(await client.call_tool("echo", {"text": "x"})) == "new"
 
 
@@ -276,7 +297,7 @@ async def test_over_stdio_a_client_lists_and_calls(
             names = [tool.name for tool in (await client.list_tools()).tools]
             assert {"hello", "word_count"} <= set(names)
             result = await client.call_tool("word_count", {"text": "one two three"})
-            assert result.structured_content == {"words": 3}
+            assert result.structured_content["words"] == 3
             assert (await client.call_tool("word_count", {"text": 1})).is_error
     finally:
         stop = await asyncio.create_subprocess_exec(

@@ -1,7 +1,7 @@
 """A real HTTP server on loopback that speaks the OpenAI chat wire, for tests of providers.
 
 The model's name chooses the answer, so a test reads as `openai/tools`; what
-clients sent is kept in `requests`. It knows one path, `POST /v1/chat/completions`.
+clients sent is kept in `requests`. Every path is taken for `/v1/chat/completions`.
 """
 
 from __future__ import annotations

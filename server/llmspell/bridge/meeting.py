@@ -21,9 +21,8 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmspell import __version__
 from llmspell.bridge.places import find_project, state_directory, user_data_directory
@@ -68,8 +67,8 @@ class UnreachableError(Exception):
         """The owner, when there is one that can't be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+# Named tuples, because dataclasses would load `inspect` while a client waits.
+class Address(NamedTuple):
     """Which owner is meant, and how one is started."""
 
     project: Path
@@ -89,8 +88,7 @@ class Address:
         return cls(root, state_directory(root, state, os.environ), tuple(options))
 
 
-@dataclass(frozen=True, slots=True)
-class Meeting:
+class Meeting(NamedTuple):
     """A connection on which both sides have said hello."""
 
     socket: socket.socket

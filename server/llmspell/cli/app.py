@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmspell.cli.call import call
 from llmspell.cli.check import check
 from llmspell.cli.demo import demo
 from llmspell.cli.exec import exec_
@@ -88,6 +89,7 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("check", check),
     ("serve", serve),
     ("stdio", stdio),
+    ("call", call),
     ("info", info),
     ("install", install),
     ("stop", stop),

@@ -96,7 +96,8 @@ async def _scene_stdio(client: Client) -> int:
     refused = await client.call_tool("notes", {"action": "ad"})
     if not refused.is_error:
         raise InternalError("a wrong input was accepted")
-    say("", f"wrong input-> {_text(refused).partition(" {code")[0]}")
+    reason = _text(refused).partition(" {code")[0]
+    say("", f"wrong input-> {reason}")
     return number
 
 

@@ -1,7 +1,8 @@
 """An owner put together: the host, the doors it opens, and what the control socket can ask of it.
 
 This is the only place that knows owner and endpoints both, so it stands above
-either.
+either. The libraries of a wire are loaded when it is first spoken: they take
+longer than everything else a start does, and most commands need none of them.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import uvloop
 
 from llmspell import __version__
 from llmspell.config import Project, ServerSettings
-from llmspell.endpoints.app import HttpServer, serve_http
 from llmspell.endpoints.auth import Authenticator, ensure_token, token_path
-from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.stdio import serve_stream
 from llmspell.errors import OwnerError, UsageError
 from llmspell.host.host import Host
 from llmspell.host.lock import OwnerLock
 from llmspell.host.owner import Owner
 from llmspell.values import JSON, Object
+
+if TYPE_CHECKING:
+    from llmspell.endpoints.app import HttpServer
+    from llmspell.endpoints.mcp.server import McpEndpoint
 
 TAKE_SECONDS = 5.0
 """How long an owner that is about to end is waited for."""
@@ -37,6 +39,28 @@ def run_loop(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a server's coroutine on the event loop servers use."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
+
+
+class McpDoor:
+    """MCP on the owner's connections."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._endpoint: McpEndpoint | None = None
+
+    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection: the role `mcp`."""
+        from llmspell.endpoints.mcp.server import McpEndpoint
+        from llmspell.endpoints.mcp.stdio import serve_stream
+
+        if self._endpoint is None:
+            self._endpoint = McpEndpoint(self._host)
+        await serve_stream(reader, writer, self._endpoint)
+
+    async def close(self) -> None:
+        """Release what the connections shared."""
+        if self._endpoint is not None:
+            await self._endpoint.close()
 
 
 class HttpDoor:
@@ -76,6 +100,8 @@ class HttpDoor:
             OwnerError: It is open already.
             ConfigError: The address can't be bound, or auth is `none` where others can reach it.
         """
+        from llmspell.endpoints.app import serve_http
+
         async with self._changing:
             if self._server is not None:
                 raise OwnerError(
@@ -139,14 +165,11 @@ async def owning(
     lock = await OwnerLock.take_soon(project.state, seconds=TAKE_SECONDS)
     try:
         async with Host.open(project) as host:
-            endpoint = McpEndpoint(host)
+            mcp = McpDoor(host)
             http = HttpDoor(host)
             owner = Owner(
                 host, project.state, environ=project.environment, idle_seconds=idle_seconds
             )
-
-            async def speak_mcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await serve_stream(reader, writer, endpoint)
 
             async def info(_: Object, __: AsyncExitStack) -> JSON:
                 return {
@@ -160,7 +183,7 @@ async def owning(
             async def needed() -> bool:
                 return http.is_open or host.busy
 
-            owner.roles["mcp"] = speak_mcp
+            owner.roles["mcp"] = mcp.speak
             owner.methods["info"] = info
             owner.methods["http.open"] = http.open_method
             owner.methods["http.close"] = http.close_method
@@ -170,6 +193,6 @@ async def owning(
                 yield owner, http
             finally:
                 await http.close()
-                await endpoint.close()
+                await mcp.close()
     finally:
         lock.release()

@@ -172,6 +172,8 @@ def _cast(
     target = _with_tools(cast("str | Object", target), step.get("tools"))
     if "input" in step or "args" in step:
         value = render_all(step["input"] if "input" in step else step["args"], scope.values())
+        if not isinstance(value, dict | list):  # `{}` of Lua arrives as a list
+            value = yield from _fit(target, kind, value)
     elif "prompt" in step:
         value = yield from _fit(target, kind, render_all(step["prompt"], scope.values()))
     elif kind == "agent":

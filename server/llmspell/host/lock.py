@@ -17,7 +17,7 @@ def owner_pid(state: Path) -> int | None:
     """Return the pid of the process that owns `state`, or None when nobody does."""
     try:
         descriptor = os.open(state / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

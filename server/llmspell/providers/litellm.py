@@ -287,9 +287,10 @@ def _require_key(litellm: Any, model: str, provider: str, base: str | None) -> N
 
 
 def _message(message: Message) -> Object:
-    content: Object = {"role": message.role, "content": message.text}
+    sent: Object = {"role": message.role, "content": message.text}
     if message.calls:
-        content["tool_calls"] = [
+        sent["content"] = message.text or None  # litellm puts words of its own into an empty text
+        sent["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -298,8 +299,8 @@ def _message(message: Message) -> Object:
             for call in message.calls
         ]
     if message.call_id is not None:
-        content["tool_call_id"] = message.call_id
-    return content
+        sent["tool_call_id"] = message.call_id
+    return sent
 
 
 def _offer(offer: ToolOffer) -> Object:

@@ -155,25 +155,31 @@ class ScriptedProvider:
         return step, _fill(step.text, match), calls
 
     def _read(self, model: str) -> tuple[Step, ...]:
-        parts = Path(model).parts
-        if self._project is None or not parts or Path(model).is_absolute() or ".." in parts:
-            raise ModelUnknown(
-                f"scripted/{model} is no script",
-                hint="use scripted/echo, or scripted/PATH with a JSON file inside the project",
-            )
-        root = self._project.resolve()
-        path = (root / model).resolve()
-        # A link inside the project may still lead out of it.
-        if not path.is_relative_to(root) or not path.is_file():
+        path = self._path(model)
+        if path is None:
             raise ModelUnknown(
                 f"the project has no script {model!r}",
-                hint=f"write the file {model} (a JSON list of steps), or use scripted/echo",
+                hint="use scripted/echo, or scripted/PATH with a file inside the project "
+                "that is a JSON list of steps",
             )
         try:
             content = loads(path.read_bytes())
+        except OSError as error:
+            raise ModelBadRequest(
+                f"the script {model!r} cannot be read: {error.strerror}"
+            ) from None
         except ValueError as error:
             raise ModelBadRequest(f"the script {model!r} is not JSON: {error}") from None
         return _parse(content, model)
+
+    def _path(self, model: str) -> Path | None:
+        """Return the file a model's name means; None when it is not one inside the project."""
+        if self._project is None or "\0" in model or ".." in Path(model).parts:
+            return None
+        root = self._project.resolve()
+        # An absolute path replaces the root, and a link inside the project may lead out of it.
+        path = (root / model).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
 
 
 def _parse(content: JSON, model: str) -> tuple[Step, ...]:

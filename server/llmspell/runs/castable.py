@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
+
 from llmspell.components.schema import Schema, SchemaInvalid
 from llmspell.errors import (
     InputInvalid,
@@ -18,6 +20,9 @@ from llmspell.runtime.engine import Engine, Program
 from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
 from llmspell.values import JSON, FunctionRef, Object, canonical
+
+
+_pack = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,14 @@ class Castable:
         """
         if value is None or value == []:
             value = {}
-        size = len(canonical(value))
+        try:
+            _pack(value)
+            size = len(canonical(value))
+        except (OverflowError, RecursionError, TypeError, ValueError) as error:
+            # No bytes stand for it: a lone surrogate, an integer beyond 64 bits, a bottomless list.
+            raise InputInvalid(
+                f"the input of {self.name!r} cannot be written down: {error}"
+            ) from None
         if size > limit_bytes:
             raise InputTooLarge(
                 f"the input of {self.name!r} has {size} bytes; the limit is {limit_bytes}",

@@ -78,6 +78,12 @@ class _Arguments:
             raise self.wrong(name, "a number")
         return value
 
+    def whole(self, name: str, default: int) -> int:
+        value = self.number(name, default)
+        if isinstance(value, float) and not value.is_integer():  # nan and inf are none either
+            raise self.wrong(name, "a whole number")
+        return int(value)
+
     def flag(self, name: str) -> bool:
         return self.of(name, bool, "true or false", False)
 
@@ -145,7 +151,7 @@ def _scan(arguments: _Arguments) -> Effect:
         scope=arguments.scope(),
         prefix=arguments.text("prefix", ""),
         after=arguments.optional_text("after"),
-        limit=int(arguments.number("limit", 100)),
+        limit=arguments.whole("limit", 100),
         reverse=arguments.flag("reverse"),
     )
 

@@ -114,6 +114,12 @@ def test_anything_else_fills_the_only_text_field_of_the_next_step() -> None:
     assert world.inputs[1:] == [{"text": '["x",1]'}, {"text": "plain"}]
 
 
+def test_an_input_that_is_no_table_fills_the_only_text_field_too() -> None:
+    world = World(a=lambda _: ["x"], b=lambda _: "ok")
+    world.run(sequential("a", {"tool": "b", "input": "{{previous.1}}"}), {"text": "start"})
+    assert world.inputs[1] == {"text": "x"}
+
+
 def test_a_value_with_no_one_place_to_go_is_passed_on_for_the_target_to_refuse() -> None:
     world = World(a=lambda _: "plain", b=lambda _: "ok")
     world.schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

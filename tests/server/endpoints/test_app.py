@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from llmspell import __version__
 from llmspell.endpoints.app import HttpServer, build_app, serve_http
 from llmspell.endpoints.auth import Authenticator
 from llmspell.endpoints.mcp.http import MAX_BODY
 from llmspell.errors import ConfigError
-from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, ended_run, open_host
+from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, SPELLS, ended_run, open_host
 
 TOKEN = Authenticator("token", "s3cret")
 BEARER = {"authorization": "Bearer s3cret"}
@@ -40,6 +41,22 @@ async def serving(
                 await server.close()
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[HttpServer]:
+    """What most tests share: opening a host takes longer than they do."""
+    async with serving(tmp_path_factory.mktemp("project")) as (server, _):
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(server: HttpServer) -> AsyncGenerator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=SECONDS) as client:
+        yield client
+
+
 def modern_call(name: str, **params: Any) -> dict[str, Any]:
     """Return what a client of 2026-07-28 posts to call a tool."""
     meta = {**ENVELOPE, **params.pop("meta", {})}
@@ -56,14 +73,13 @@ def modern_call(name: str, **params: Any) -> dict[str, Any]:
     }
 
 
-async def test_health_and_readiness_need_no_token(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        health = await client.get("/healthz")
-        assert (health.status_code, health.json()) == (
-            200,
-            {"status": "ok", "version": __version__},
-        )
-        assert (await client.get("/readyz")).status_code == 200
+async def test_health_and_readiness_need_no_token(client: httpx2.AsyncClient) -> None:
+    health = await client.get("/healthz")
+    assert (health.status_code, health.json()) == (
+        200,
+        {"status": "ok", "version": __version__},
+    )
+    assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_an_application_that_has_not_begun_is_not_ready(tmp_path: Path) -> None:
@@ -81,53 +97,80 @@ async def test_an_application_that_has_not_begun_is_not_ready(tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", ["/nope", "/mcp/nope", "/"])
 async def test_an_unknown_path_is_an_error_with_a_code_and_a_hint(
-    tmp_path: Path, path: str
+    client: httpx2.AsyncClient, path: str
 ) -> None:
-    async with serving(tmp_path) as (_, client):
-        answer = await client.get(path)
-        assert answer.status_code == 404
-        error = answer.json()["error"]
-        assert path in error["message"]
-        assert error["code"] == "usage.invalid"
-        assert "/mcp" in error["hint"]
+    answer = await client.get(path)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert path in error["message"]
+    assert error["code"] == "usage.invalid"
+    assert "/mcp" in error["hint"]
 
 
-async def test_a_wrong_method_is_an_error_that_names_the_right_ones(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        answer = await client.post("/healthz")
-        assert answer.status_code == 405
-        assert "GET" in answer.headers["allow"]
-        assert answer.json()["error"]["code"] == "usage.invalid"
+async def test_a_wrong_method_is_an_error_that_names_the_right_ones(
+    client: httpx2.AsyncClient,
+) -> None:
+    answer = await client.post("/healthz")
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["allow"]
+    assert answer.json()["error"]["code"] == "usage.invalid"
 
 
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer wrong"}])
-async def test_without_the_token_nothing_is_served(tmp_path: Path, header: dict[str, str]) -> None:
-    async with serving(tmp_path) as (_, client):
-        for path in ("/mcp", "/mcp/"):
-            answer = await client.post(path, json={}, headers=header)
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-            error = answer.json()["error"]
-            assert error["code"] == "access.unauthenticated"
-            assert "token" in error["hint"]
-            assert "s3cret" not in answer.text
+async def test_without_the_token_nothing_is_served(
+    client: httpx2.AsyncClient, header: dict[str, str]
+) -> None:
+    for path in ("/mcp", "/mcp/"):
+        answer = await client.post(path, json={}, headers=header)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        error = answer.json()["error"]
+        assert error["code"] == "access.unauthenticated"
+        assert "token" in error["hint"]
+        assert "s3cret" not in answer.text
 
 
-async def test_a_foreign_host_is_misdirected_whatever_it_asks_for(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        for path in ("/healthz", "/mcp", "/nope"):
-            answer = await client.get(path, headers={**BEARER, "host": "evil.example"})
-            assert answer.status_code == 421
-            assert answer.json()["error"]["code"] == "access.host"
+async def test_a_foreign_host_is_misdirected_whatever_it_asks_for(
+    client: httpx2.AsyncClient,
+) -> None:
+    for path in ("/healthz", "/mcp", "/nope"):
+        answer = await client.get(path, headers={**BEARER, "host": "evil.example"})
+        assert answer.status_code == 421
+        assert answer.json()["error"]["code"] == "access.host"
 
 
-async def test_a_foreign_web_page_is_refused_and_a_local_one_is_not(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        foreign = await client.get("/healthz", headers={"origin": "https://evil.example"})
-        assert foreign.status_code == 403
-        assert foreign.json()["error"]["code"] == "access.origin"
-        local = await client.get("/healthz", headers={"origin": "http://localhost:6274"})
-        assert local.status_code == 200
+async def test_a_foreign_web_page_is_refused_and_a_local_one_is_not(
+    client: httpx2.AsyncClient,
+) -> None:
+    foreign = await client.get("/healthz", headers={"origin": "https://evil.example"})
+    assert foreign.status_code == 403
+    assert foreign.json()["error"]["code"] == "access.origin"
+    local = await client.get("/healthz", headers={"origin": "http://localhost:6274"})
+    assert local.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "foreign", [{"host": "evil.example"}, {"origin": "https://evil.example"}], ids=str
+)
+async def test_a_foreign_page_cannot_open_a_websocket(
+    client: httpx2.AsyncClient, foreign: dict[str, str]
+) -> None:
+    upgrade = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "sec-websocket-protocol": "a2a.v1",
+    }
+    answer = await client.get("/a2a/ws", headers={**BEARER, **upgrade, **foreign})
+    assert answer.status_code == 403
+
+
+async def test_the_other_doors_are_in_the_same_application(client: httpx2.AsyncClient) -> None:
+    card = await client.get("/.well-known/agent-card.json")
+    assert card.status_code == 200
+    assert {skill["id"] for skill in card.json()["skills"]} == set(SPELLS)
+    assert (await client.post("/a2a", json={})).status_code == 401
 
 
 async def test_without_authentication_hosts_are_checked_all_the_same(tmp_path: Path) -> None:
@@ -161,77 +204,76 @@ async def test_a_name_that_cannot_be_resolved_is_an_error(tmp_path: Path) -> Non
             await serve_http(host, bind_host="no such host", port=0, auth=TOKEN)
 
 
-async def test_a_modern_call_is_answered_as_json(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (server, client):
-        assert server.port > 0
-        for path in ("/mcp", "/mcp/"):
-            answer = await client.post(path, **modern_call("count", arguments={"text": "a b c"}))
-            assert answer.status_code == 200
-            assert answer.headers["content-type"] == "application/json"
-            assert answer.json()["result"]["structuredContent"] == {"words": 3}
+async def test_a_modern_call_is_answered_as_json(
+    server: HttpServer, client: httpx2.AsyncClient
+) -> None:
+    assert server.port > 0
+    for path in ("/mcp", "/mcp/"):
+        answer = await client.post(path, **modern_call("count", arguments={"text": "a b c"}))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["result"]["structuredContent"] == {"words": 3}
 
 
-async def test_blanks_after_a_header_value_do_not_count(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (server, _):
-        request = modern_call("echo", arguments={"text": "hi"})
-        body = json.dumps(request["json"]).encode()
-        headers = request["headers"] | {
-            "mcp-name": "echo \t",  # our HTTP client refuses to send such a value
-            "host": "localhost",
+async def test_blanks_after_a_header_value_do_not_count(server: HttpServer) -> None:
+    request = modern_call("echo", arguments={"text": "hi"})
+    body = json.dumps(request["json"]).encode()
+    headers = request["headers"] | {
+        "mcp-name": "echo \t",  # our HTTP client refuses to send such a value
+        "host": "localhost",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body)
+    async with asyncio.timeout(SECONDS):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"text":"hi"' in answer
+
+
+async def test_a_header_that_contradicts_the_body_is_refused(client: httpx2.AsyncClient) -> None:
+    request = modern_call("echo", arguments={"text": "hi"})
+    request["headers"]["mcp-name"] = "count"
+    answer = await client.post("/mcp", **request)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
+async def test_a_body_that_is_not_json_is_a_parse_error(client: httpx2.AsyncClient) -> None:
+    for version in (MODERN, LEGACY):
+        headers = {
+            **BEARER,
+            **ACCEPT,
             "content-type": "application/json",
-            "content-length": str(len(body)),
-            "connection": "close",
+            "mcp-protocol-version": version,
         }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body)
-        async with asyncio.timeout(SECONDS):
-            answer = await reader.read()
-        writer.close()
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b'"text":"hi"' in answer
-
-
-async def test_a_header_that_contradicts_the_body_is_refused(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        request = modern_call("echo", arguments={"text": "hi"})
-        request["headers"]["mcp-name"] = "count"
-        answer = await client.post("/mcp", **request)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
-
-
-async def test_a_body_that_is_not_json_is_a_parse_error(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (_, client):
-        for version in (MODERN, LEGACY):
-            headers = {
-                **BEARER,
-                **ACCEPT,
-                "content-type": "application/json",
-                "mcp-protocol-version": version,
-            }
-            answer = await client.post("/mcp", content=b"{nope", headers=headers)
-            assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700)
+        answer = await client.post("/mcp", content=b"{nope", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32700)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_refused_by_name(tmp_path: Path, chunked: bool) -> None:
+async def test_a_body_over_the_limit_is_refused_by_name(
+    client: httpx2.AsyncClient, chunked: bool
+) -> None:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x" * (10 << 20)}).encode()
 
     async def pieces() -> AsyncGenerator[bytes]:
         for start in range(0, len(body), 1 << 20):
             yield body[start : start + (1 << 20)]
 
-    async with serving(tmp_path) as (_, client):
-        answer = await client.post(
-            "/mcp",
-            content=pieces() if chunked else body,
-            headers={**BEARER, **ACCEPT, "content-type": "application/json"},
-        )
-        assert answer.status_code == 413
-        error = answer.json()["error"]
-        assert error["code"] == "input.too_large"
-        assert str(MAX_BODY) in error["message"]
-        assert (await client.get("/healthz")).status_code == 200
+    answer = await client.post(
+        "/mcp",
+        content=pieces() if chunked else body,
+        headers={**BEARER, **ACCEPT, "content-type": "application/json"},
+    )
+    assert answer.status_code == 413
+    error = answer.json()["error"]
+    assert error["code"] == "input.too_large"
+    assert str(MAX_BODY) in error["message"]
+    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_a_client_that_hangs_up_takes_its_run_with_it(tmp_path: Path) -> None:

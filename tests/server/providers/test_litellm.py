@@ -152,6 +152,33 @@ async def test_an_output_schema_is_sent_as_the_response_format() -> None:
     assert server.requests[0].body["response_format"]["json_schema"]["schema"] == schema
 
 
+async def test_a_provider_without_response_formats_is_told_the_schema_in_words() -> None:
+    async with OpenAIServer() as server, asyncio.timeout(20):
+        provider = LiteLLMProvider(api_bases={"featherless_ai": server.url})
+        await reply_of(provider, "featherless_ai/x", asks(output_schema={"type": "object"}))
+        await provider.close()
+    body = server.requests[0].body
+    assert "response_format" not in body
+    assert '{"type":"object"}' in body["messages"][0]["content"]
+
+
+async def test_anthropic_is_offered_a_tool_wherever_the_conversation_has_used_one() -> None:
+    call = ToolCall(id="c1", name="weather", arguments={})
+    request = asks(
+        Message(role="user", text="Oslo?"),
+        Message(role="assistant", calls=(call,)),
+        Message(role="tool", text="3 C", call_id="c1"),
+    )
+    async with OpenAIServer() as server, asyncio.timeout(20):
+        provider = LiteLLMProvider(keys={"anthropic": KEY}, api_bases={"anthropic": server.url})
+        # The server answers in OpenAI's words, which are none here: what went out is what counts.
+        await reply_of(provider, "anthropic/claude-sonnet-4-5", request)
+        await provider.close()
+    body = server.requests[0].body
+    assert body["tools"], "Anthropic refuses tool results when no tool is offered"
+    assert [part["type"] for part in body["messages"][1]["content"]] == ["tool_use"]
+
+
 async def test_an_answer_that_was_cut_off_says_so() -> None:
     async with serving() as (provider, _):
         _, reply = await reply_of(provider, "openai/cut")

@@ -224,12 +224,24 @@ async def test_no_path_leads_out_of_the_project(tmp_path: Path) -> None:
     outside.write_text(dumps([{"text": "secret"}]), encoding="utf-8")
     (project / "link.json").symlink_to(outside)
     provider = ScriptedProvider(project)
-    for model in ("../secret.json", str(outside), "link.json", "a/../../secret.json", "", "."):
+    for model in (
+        "../secret.json",
+        str(outside),
+        "link.json",
+        "a/../../secret.json",
+        "a/../b.json",
+        "",
+        ".",
+        "\0",
+    ):
         with pytest.raises(ModelUnknown):
             await collect(provider, model, user("go"))
 
 
-async def test_a_missing_script_says_which_file_to_write(tmp_path: Path) -> None:
+async def test_a_missing_script_is_an_unknown_model_and_the_hint_says_what_one_is(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ModelUnknown) as caught:
         await collect(ScriptedProvider(tmp_path), "tour.json", user("go"))
-    assert "tour.json" in (caught.value.hint or "")
+    assert "'tour.json'" in caught.value.message
+    assert "JSON list of steps" in (caught.value.hint or "")

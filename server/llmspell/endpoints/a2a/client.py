@@ -399,11 +399,9 @@ def _problem(error: Error) -> A2AError:
 
 
 def _metadata(data: Any) -> Object | None:
-    match data:
-        case [{"metadata": dict() as metadata}, *_]:
-            return cast("Object", metadata)
-        case _:
-            return None
+    details = cast("list[Any]", data) if isinstance(data, list) else []
+    found: list[Object] = [detail for detail in details if isinstance(detail, dict)]
+    return next((detail["metadata"] for detail in found if detail.get("metadata")), None)
 
 
 def _describe(closed: ConnectionClosed) -> str:

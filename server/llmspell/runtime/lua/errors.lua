@@ -4,7 +4,7 @@
 -- An uncaught error becomes a plain object with the author's file and line.
 local codec = ...
 local type, tostring, rawget, setmetatable = type, tostring, rawget, setmetatable
-local next, load = next, load
+local next, load, error = next, load, error
 local sbyte, smatch, sgsub, ssub = string.byte, string.match, string.gsub, string.sub
 local concat = table.concat
 local utf8len = utf8.len
@@ -64,11 +64,11 @@ local function definition(fn)
   return files[info.short_src] .. ":" .. (info.linedefined > 0 and info.linedefined or 1)
 end
 
-local function frame(info)
+local function frame(info, caller)
   local name
   if info.what == "main" then
     name = "in the file itself"
-  elseif info.name then
+  elseif info.name and caller and files[caller.short_src] then -- not a name of the kernel's
     name = "in " .. info.name
   else
     name = "in the function of line " .. info.linedefined
@@ -82,7 +82,7 @@ local function trace(thread)
   while #lines < MAX_FRAMES do
     local info = getinfo(thread, level, "Sln")
     if not info then break end
-    if is_author(info) then lines[#lines + 1] = frame(info) end
+    if is_author(info) then lines[#lines + 1] = frame(info, getinfo(thread, level + 1, "S")) end
     level = level + 1
   end
   return #lines > 0 and concat(lines, "\n") or nil

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from llmspell import __version__
 from llmspell.endpoints.mcp.server import McpEndpoint
@@ -19,118 +17,123 @@ from tests.support.mcp import (
     ENVELOPE,
     MODERN,
     SPELLS,
+    Pipe,
     ended_run,
     open_host,
     pipe_to,
     raw_pipe,
     write_spell,
 )
-from tests.support.servers import environment
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def endpoint(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[McpEndpoint]:
+    """What most tests share: opening a host takes longer than they do."""
+    async with open_host(tmp_path_factory.mktemp("project")) as host:
+        endpoint = McpEndpoint(host)
+        yield endpoint
+        await endpoint.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pipe(endpoint: McpEndpoint) -> AsyncGenerator[Pipe]:
+    async with pipe_to(endpoint) as pipe:
+        yield pipe
 
 
 def modern(**params: Any) -> dict[str, Any]:
     return {**params, "_meta": {**ENVELOPE, **params.get("_meta", {})}}
 
 
-async def test_the_handshake_era_is_served(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        begun = (await pipe.initialize())["result"]
-        assert begun["serverInfo"] == {"name": "llmspell", "version": __version__}
-        assert begun["capabilities"]["tools"] == {"listChanged": True}
-        assert "- echo: Say a text back." in begun["instructions"]
-        listed = (await pipe.request("tools/list"))["result"]
-        assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
-        called = await pipe.request("tools/call", {"name": "echo", "arguments": {"text": "hi"}})
-        assert called["result"]["content"] == [{"type": "text", "text": "hi"}]
-        assert (await pipe.request("ping"))["result"] == {}
+async def test_the_handshake_era_is_served(pipe: Pipe) -> None:
+    begun = (await pipe.initialize())["result"]
+    assert begun["serverInfo"] == {"name": "llmspell", "version": __version__}
+    assert begun["capabilities"]["tools"] == {"listChanged": True}
+    assert "- echo: Say a text back." in begun["instructions"]
+    listed = (await pipe.request("tools/list"))["result"]
+    assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
+    called = await pipe.request("tools/call", {"name": "echo", "arguments": {"text": "hi"}})
+    assert called["result"]["content"] == [{"type": "text", "text": "hi"}]
+    assert (await pipe.request("ping"))["result"] == {}
 
 
-async def test_the_modern_era_is_served_without_a_handshake(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        found = (await pipe.request("server/discover", modern()))["result"]
-        assert found["supportedVersions"] == [MODERN]
-        listed = (await pipe.request("tools/list", modern()))["result"]
-        assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
-        assert listed["ttlMs"] == 1000
-        called = await pipe.request(
-            "tools/call", modern(name="count", arguments={"text": "one two"})
-        )
-        assert called["result"]["structuredContent"] == {"words": 2}
-        assert called["result"]["resultType"] == "complete"
+async def test_the_modern_era_is_served_without_a_handshake(pipe: Pipe) -> None:
+    found = (await pipe.request("server/discover", modern()))["result"]
+    assert found["supportedVersions"] == [MODERN]
+    listed = (await pipe.request("tools/list", modern()))["result"]
+    assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
+    assert listed["ttlMs"] == 1000
+    called = await pipe.request("tools/call", modern(name="count", arguments={"text": "one two"}))
+    assert called["result"]["structuredContent"] == {"words": 2}
+    assert called["result"]["resultType"] == "complete"
 
 
-async def test_a_client_that_probes_and_then_shakes_hands_is_served(tmp_path: Path) -> None:
+async def test_a_client_that_probes_and_then_shakes_hands_is_served(pipe: Pipe) -> None:
     """As Claude Code does on one pipe: `server/discover`, then `initialize`."""
-    async with raw_pipe(tmp_path) as (_, pipe):
-        found = await pipe.request("server/discover", modern())
-        assert MODERN in found["result"]["supportedVersions"]
-        assert (await pipe.initialize())["result"]["protocolVersion"] == "2025-11-25"
-        assert len((await pipe.request("tools/list"))["result"]["tools"]) == len(SPELLS)
+    found = await pipe.request("server/discover", modern())
+    assert MODERN in found["result"]["supportedVersions"]
+    assert (await pipe.initialize())["result"]["protocolVersion"] == "2025-11-25"
+    assert len((await pipe.request("tools/list"))["result"]["tools"]) == len(SPELLS)
 
 
-async def test_a_probe_without_its_envelope_does_not_end_the_client(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        assert (await pipe.request("server/discover"))["error"]["code"] == -32601
-        assert "result" in await pipe.initialize()
+async def test_a_probe_without_its_envelope_does_not_end_the_client(pipe: Pipe) -> None:
+    assert (await pipe.request("server/discover"))["error"]["code"] == -32601
+    assert "result" in await pipe.initialize()
 
 
-async def test_a_half_built_envelope_is_told_what_is_missing(tmp_path: Path) -> None:
+async def test_a_half_built_envelope_is_told_what_is_missing(pipe: Pipe) -> None:
     half = {"_meta": {"io.modelcontextprotocol/protocolVersion": MODERN}}
-    async with raw_pipe(tmp_path) as (_, pipe):
-        assert (await pipe.request("tools/list", half))["error"]["code"] == -32602
+    assert (await pipe.request("tools/list", half))["error"]["code"] == -32602
 
 
-async def test_a_line_that_is_not_json_is_answered_and_the_pipe_lives_on(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        for line in (b"{nope\n", b"\xff\xfe\n", b"[" * 10_000 + b"\n"):
-            await pipe.write(line)
-            answer = await pipe.receive()
-            assert answer["error"]["code"] == -32700
-            assert answer["id"] is None
-        assert "result" in await pipe.initialize()
+async def test_a_line_that_is_not_json_is_answered_and_the_pipe_lives_on(pipe: Pipe) -> None:
+    for line in (b"{nope\n", b"\xff\xfe\n", b"[" * 10_000 + b"\n"):
+        await pipe.write(line)
+        answer = await pipe.receive()
+        assert answer["error"]["code"] == -32700
+        assert answer["id"] is None
+    assert "result" in await pipe.initialize()
 
 
-async def test_json_that_is_no_message_is_answered_and_the_pipe_lives_on(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        for line in (b"[]\n", b"7\n", b'{"jsonrpc":"1.0","id":1,"method":"ping"}\n', b"{}\n"):
-            await pipe.write(line)
-            assert (await pipe.receive())["error"]["code"] == -32600
-        await pipe.write(b"\n  \n")
-        assert "result" in await pipe.initialize()
+async def test_json_that_is_no_message_is_answered_and_the_pipe_lives_on(pipe: Pipe) -> None:
+    for line in (b"[]\n", b"7\n", b'{"jsonrpc":"1.0","id":1,"method":"ping"}\n', b"{}\n"):
+        await pipe.write(line)
+        assert (await pipe.receive())["error"]["code"] == -32600
+    await pipe.write(b"\n  \n")
+    assert "result" in await pipe.initialize()
 
 
 async def test_an_argument_over_the_limit_is_refused_by_name_and_the_pipe_lives_on(
-    tmp_path: Path,
+    pipe: Pipe,
 ) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        await pipe.initialize()
-        huge = {"name": "echo", "arguments": {"text": "x" * MAX_LINE}}
-        answer = await pipe.request("tools/call", huge)
-        assert answer["error"]["code"] == -32600
-        assert answer["error"]["data"]["code"] == "input.too_large"
-        assert str(MAX_LINE) in answer["error"]["message"]
-        assert "result" in await pipe.request("tools/list")
+    await pipe.initialize()
+    huge = {"name": "echo", "arguments": {"text": "x" * MAX_LINE}}
+    answer = await pipe.request("tools/call", huge)
+    assert answer["error"]["code"] == -32600
+    assert answer["error"]["data"]["code"] == "input.too_large"
+    assert str(MAX_LINE) in answer["error"]["message"]
+    assert "result" in await pipe.request("tools/list")
 
 
-async def test_an_argument_over_the_hosts_limit_is_a_readable_result(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        await pipe.initialize()
-        large = {"name": "echo", "arguments": {"text": "x" * (5 << 20)}}
-        result = (await pipe.request("tools/call", large))["result"]
-        assert result["isError"] is True
-        assert result["_meta"]["llmspell/error"]["code"] == "input.too_large"
+async def test_an_argument_over_the_hosts_limit_is_a_readable_result(pipe: Pipe) -> None:
+    await pipe.initialize()
+    large = {"name": "echo", "arguments": {"text": "x" * (5 << 20)}}
+    result = (await pipe.request("tools/call", large))["result"]
+    assert result["isError"] is True
+    assert result["_meta"]["llmspell/error"]["code"] == "input.too_large"
 
 
-async def test_requests_piped_in_are_answered_though_the_input_ends(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        await pipe.send("tools/list", modern(), id=1)
-        await pipe.send("tools/call", modern(name="count", arguments={"text": "a b"}), id=2)
-        pipe.writer.write_eof()
-        answers = [await pipe.receive(), await pipe.receive()]
-        assert {answer["id"] for answer in answers} == {1, 2}
-        assert all("result" in answer for answer in answers)
-        with pytest.raises(EOFError):
-            await pipe.receive()
+async def test_requests_piped_in_are_answered_though_the_input_ends(pipe: Pipe) -> None:
+    await pipe.send("tools/list", modern(), id=1)
+    await pipe.send("tools/call", modern(name="count", arguments={"text": "a b"}), id=2)
+    pipe.writer.write_eof()
+    answers = [await pipe.receive(), await pipe.receive()]
+    assert {answer["id"] for answer in answers} == {1, 2}
+    assert all("result" in answer for answer in answers)
+    with pytest.raises(EOFError):
+        await pipe.receive()
 
 
 async def test_a_client_that_leaves_takes_its_run_with_it(tmp_path: Path) -> None:
@@ -161,73 +164,64 @@ async def test_a_cancelled_request_ends_its_run_and_is_not_answered(
         assert (await ended_run(host)).state == "canceled"
 
 
-async def test_progress_comes_before_the_answer_and_grows(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        await pipe.send("tools/call", modern(name="steps", _meta={"progressToken": "t"}), id=1)
-        received = [await pipe.receive() for _ in range(4)]
-        assert [message.get("params") for message in received[:3]] == [
-            {"progressToken": "t", "progress": step, "total": 3, "message": f"step {step}"}
-            for step in (1, 2, 3)
-        ]
-        assert received[3]["result"]["content"] == [{"type": "text", "text": "done"}]
+async def test_progress_comes_before_the_answer_and_grows(pipe: Pipe) -> None:
+    await pipe.send("tools/call", modern(name="steps", _meta={"progressToken": "t"}), id=1)
+    received = [await pipe.receive() for _ in range(4)]
+    assert [message.get("params") for message in received[:3]] == [
+        {"progressToken": "t", "progress": step, "total": 3, "message": f"step {step}"}
+        for step in (1, 2, 3)
+    ]
+    assert received[3]["result"]["content"] == [{"type": "text", "text": "done"}]
 
 
 async def test_a_failed_spell_is_a_result_that_says_what_where_and_which_run(
-    tmp_path: Path,
+    pipe: Pipe,
 ) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        result = (await pipe.request("tools/call", modern(name="fails")))["result"]
-        assert result["isError"] is True
-        assert "structuredContent" not in result
-        error = result["_meta"]["llmspell/error"]
-        assert error["code"] == "spell.raised"
-        assert error["hint"] == "try tomorrow"
-        text = result["content"][0]["text"]
-        assert "spells/fails.lua" in text
-        assert "no luck today" in text
-        assert error["run_id"] in text
+    result = (await pipe.request("tools/call", modern(name="fails")))["result"]
+    assert result["isError"] is True
+    assert "structuredContent" not in result
+    error = result["_meta"]["llmspell/error"]
+    assert error["code"] == "spell.raised"
+    assert error["hint"] == "try tomorrow"
+    text = result["content"][0]["text"]
+    assert "spells/fails.lua" in text
+    assert "no luck today" in text
+    assert error["run_id"] in text
 
 
-async def test_an_unknown_tool_is_a_wrong_parameter(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        error = (await pipe.request("tools/call", modern(name="nope")))["error"]
-        assert error["code"] == -32602
-        assert "nope" in error["message"]
-        assert error["data"]["code"] == "spell.not_found"
+async def test_an_unknown_tool_is_a_wrong_parameter(pipe: Pipe) -> None:
+    error = (await pipe.request("tools/call", modern(name="nope")))["error"]
+    assert error["code"] == -32602
+    assert "nope" in error["message"]
+    assert error["data"]["code"] == "spell.not_found"
 
 
-async def test_a_cursor_that_was_never_given_out_is_a_wrong_parameter(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        assert (await pipe.request("tools/list", modern(cursor="2")))["error"]["code"] == -32602
+async def test_a_cursor_that_was_never_given_out_is_a_wrong_parameter(pipe: Pipe) -> None:
+    assert (await pipe.request("tools/list", modern(cursor="2")))["error"]["code"] == -32602
 
 
-async def test_a_spell_learns_who_calls_and_what_came_beside_the_input(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        meta = {"llmspell/session": "s1", "vendor/note": [1], "progressToken": 3}
-        answer = await pipe.request("tools/call", modern(name="who", _meta=meta))
-        assert answer["result"]["structuredContent"] == {
-            "user": local_caller().principal,
-            "session": "s1",
-            "message": {
-                "client": {"name": "raw", "version": "1"},
-                "meta": {"vendor/note": [1]},
-            },
-        }
+async def test_a_spell_learns_who_calls_and_what_came_beside_the_input(pipe: Pipe) -> None:
+    meta = {"llmspell/session": "s1", "vendor/note": [1], "progressToken": 3}
+    answer = await pipe.request("tools/call", modern(name="who", _meta=meta))
+    assert answer["result"]["structuredContent"] == {
+        "user": local_caller().principal,
+        "session": "s1",
+        "message": {
+            "client": {"name": "raw", "version": "1"},
+            "meta": {"vendor/note": [1]},
+        },
+    }
 
 
-async def test_without_a_named_session_the_principals_own_is_used(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        answer = await pipe.request("tools/call", modern(name="who"))
-        assert answer["result"]["structuredContent"]["session"] == "default"
+async def test_without_a_named_session_the_principals_own_is_used(pipe: Pipe) -> None:
+    answer = await pipe.request("tools/call", modern(name="who"))
+    assert answer["result"]["structuredContent"]["session"] == "default"
 
 
 @pytest.mark.parametrize("session", ["", "x" * 257, 7, {}])
-async def test_a_session_that_is_no_name_is_a_wrong_parameter(
-    tmp_path: Path, session: object
-) -> None:
-    async with raw_pipe(tmp_path) as (_, pipe):
-        params = modern(name="who", _meta={"llmspell/session": session})
-        assert (await pipe.request("tools/call", params))["error"]["code"] == -32602
+async def test_a_session_that_is_no_name_is_a_wrong_parameter(pipe: Pipe, session: object) -> None:
+    params = modern(name="who", _meta={"llmspell/session": session})
+    assert (await pipe.request("tools/call", params))["error"]["code"] == -32602
 
 
 async def test_a_changed_list_is_told_to_every_client_in_the_way_of_its_era(
@@ -270,57 +264,3 @@ async def test_a_change_that_no_client_can_see_is_not_told(tmp_path: Path) -> No
         await host.reload()
         called = await pipe.request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
         assert called["result"]["content"][0]["text"] == "changed"
-
-
-SERVE = """
-import asyncio, os, sys
-from pathlib import Path
-from llmspell.endpoints.mcp.stdio import serve_stdio
-from tests.support.mcp import open_host
-
-async def main():
-    async with open_host(Path(sys.argv[1])) as host:
-        asyncio.get_running_loop().call_soon(lambda: os.system("echo a stray child"))
-        await serve_stdio(host)
-        print("a stray print after", flush=True)
-
-asyncio.run(main())
-"""
-
-REQUESTS = b"".join(
-    json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
-    + b"\n"
-    for number, (method, params) in enumerate(
-        [
-            ("server/discover", modern()),
-            ("tools/call", modern(name="echo", arguments={"text": "hi"})),
-        ]
-    )
-)
-
-
-@pytest.mark.parametrize("redirected", [False, True], ids=["pipes", "files"])
-def test_on_the_processes_own_streams_nothing_but_messages_is_written(
-    tmp_path: Path, redirected: bool
-) -> None:
-    root = Path(__file__).parents[4]
-    command = [sys.executable, "-c", SERVE, str(tmp_path)]
-    env = environment()
-    env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(root)])
-    if redirected:
-        asked, answered = tmp_path / "in", tmp_path / "out"
-        asked.write_bytes(REQUESTS)
-        with asked.open("rb") as source, answered.open("wb") as sink:
-            done = subprocess.run(
-                command, env=env, stdin=source, stdout=sink, stderr=subprocess.PIPE, timeout=60
-            )
-        output = answered.read_bytes()
-    else:
-        done = subprocess.run(command, env=env, input=REQUESTS, capture_output=True, timeout=60)
-        output = done.stdout
-    assert done.returncode == 0, done.stderr.decode()
-    messages = [json.loads(line) for line in output.splitlines()]
-    assert sorted(message["id"] for message in messages) == [0, 1]
-    assert all(message["jsonrpc"] == "2.0" and "result" in message for message in messages)
-    assert b"a stray child" in done.stderr
-    assert b"a stray print after" in done.stderr

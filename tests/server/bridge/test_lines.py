@@ -1,0 +1,86 @@
+"""How the bridge cuts a stream into lines, and tells requests from answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.bridge.lines import Lines, answers, cancelled_key, error_line, key_of, messages
+
+LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")))
+
+
+@given(LINES, st.integers(1, 9))
+def test_lines_are_the_same_however_the_stream_is_cut(lines: list[bytes], size: int) -> None:
+    stream = b"".join(line + b"\n" for line in lines)
+    cutter = Lines()
+    found: list[bytes | None] = []
+    for start in range(0, len(stream), size):
+        found += cutter.feed(stream[start : start + size])
+    assert found == lines
+    assert cutter.end() == []
+
+
+def test_what_stands_before_the_end_of_the_stream_is_a_line() -> None:
+    cutter = Lines()
+    assert cutter.feed(b"one\ntwo") == [b"one"]
+    assert cutter.end() == [b"two"]
+
+
+@given(LINES, st.integers(1, 9), st.integers(1, 10))
+def test_a_line_over_the_limit_leaves_a_mark_and_the_others_stay(
+    lines: list[bytes], size: int, limit: int
+) -> None:
+    stream = b"".join(line + b"\n" for line in lines)
+    cutter = Lines(limit)
+    found: list[bytes | None] = []
+    for start in range(0, len(stream), size):
+        found += cutter.feed(stream[start : start + size])
+    assert found == [line if len(line) <= limit else None for line in lines]
+
+
+@pytest.mark.parametrize("identifier", [1, -7, "a", "", 'with "quotes"', 1.5, None])
+@pytest.mark.parametrize("spaced", [True, False])
+@pytest.mark.parametrize("outcome", ["result", "error"])
+def test_an_answer_is_known_in_every_spelling(identifier: Any, spaced: bool, outcome: str) -> None:
+    separators = (", ", ": ") if spaced else (",", ":")
+    body = {"jsonrpc": "2.0", "id": identifier, outcome: {"a": 1}}
+    good = outcome == "result"
+    for message in (body, dict(reversed(body.items()))):
+        line = json.dumps(message, separators=separators).encode()
+        assert answers(line) == [(key_of(identifier), good)]
+
+
+def test_requests_and_notifications_answer_nothing() -> None:
+    assert answers(b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}') == []
+    assert answers(b'{"jsonrpc":"2.0","method":"notifications/progress"}') == []
+    assert answers(b"no json") == []
+
+
+@pytest.mark.parametrize("line", [b"{", b"nonsense", b"[" * 100_000, b"\xff\xfe"])
+def test_what_is_not_json_has_no_messages(line: bytes) -> None:
+    assert messages(line) is None
+
+
+def test_a_batch_has_several_messages_and_other_json_has_none() -> None:
+    assert messages(b'[{"id":1},{"id":2},3]') == [{"id": 1}, {"id": 2}]
+    assert messages(b"17") == []
+
+
+def test_a_cancelled_request_is_named_by_its_notification() -> None:
+    assert cancelled_key({"params": {"requestId": 4}}) == key_of(4)
+    assert cancelled_key({}) == ""
+
+
+def test_an_error_is_one_line_of_json_rpc() -> None:
+    line = error_line("x", -32000, "m", {"code": "c"})
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "jsonrpc": "2.0",
+        "id": "x",
+        "error": {"code": -32000, "message": "m", "data": {"code": "c"}},
+    }

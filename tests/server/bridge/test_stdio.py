@@ -1,0 +1,260 @@
+"""`llmspell stdio` as a client sees it: real bridges, real owners."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.support.owners import WAIT_SECONDS, OwnedProject, owned_project, wait_until
+
+
+def test_eight_bridges_at_once_share_one_owner_and_all_are_answered(project: OwnedProject) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(project.bridge()) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda client: client.initialize(), clients))
+            said = list(pool.map(lambda client: client.cast("hello", {}, 1), clients))
+        assert said == ["Hello, world!"] * 8
+        assert project.owners_begun == 1
+
+
+def test_a_request_after_the_owner_was_killed_is_answered_by_the_next(
+    project: OwnedProject,
+) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        assert client.cast("hello", {"name": "a"}, 1) == "Hello, a!"
+        first = project.kill_owner()
+        assert client.cast("hello", {"name": "b"}, 2) == "Hello, b!"
+        assert project.owner not in (None, first)
+
+
+def test_a_request_under_way_when_the_owner_dies_is_answered_with_a_retryable_error(
+    project: OwnedProject,
+) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        call = {"name": "nap", "arguments": {"seconds": 60}, "_meta": {"progressToken": "t"}}
+        client.send("tools/call", call, 1)
+        assert client.read()["method"] == "notifications/progress"
+        project.kill_owner()
+        error = client.answer(1)["error"]
+        assert error["code"] == -32000
+        assert error["data"]["code"] == "run.interrupted"
+        assert error["data"]["retryable"] is True
+        assert client.cast("hello", {}, 2) == "Hello, world!"
+
+
+def test_a_stale_socket_of_a_killed_owner_is_replaced(project: OwnedProject) -> None:
+    assert project.run("run", "hello").returncode == 0
+    project.kill_owner()
+    assert (project.state / "s.sock").exists()
+    with project.bridge() as client:
+        client.initialize()
+        assert client.cast("hello", {}, 1) == "Hello, world!"
+
+
+def test_an_owner_that_was_stopped_stays_so_until_a_client_asks_something(
+    project: OwnedProject,
+) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        assert project.run("stop").returncode == 0
+        client.send("notifications/cancelled", {"requestId": 99})
+        assert project.owner is None
+        assert client.cast("hello", {}, 1) == "Hello, world!"
+        assert project.owners_begun == 2
+
+
+def test_answers_that_come_after_the_end_of_input_are_passed_on(project: OwnedProject) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        client.send("tools/call", {"name": "nap", "arguments": {"seconds": 0.3}}, 1)
+        client.close_input()
+        assert client.answer(1)["result"]["content"][0]["text"] == "awake"
+        assert client.process.wait(WAIT_SECONDS) == 0
+
+
+def test_a_last_line_without_a_newline_is_a_message(project: OwnedProject) -> None:
+    done = project.run("stdio", input='{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert done.returncode == 0
+
+
+def test_the_bridge_ends_when_nobody_reads_its_answers(project: OwnedProject) -> None:
+    process = project.start("stdio")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdin, process.stderr:
+        process.stdout.close()
+        process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        process.stdin.flush()
+        assert process.wait(WAIT_SECONDS) == 0
+
+
+def test_a_change_of_the_spells_reaches_a_client_that_asked_nothing(project: OwnedProject) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        assert client.cast("hello", {}, 1) == "Hello, world!"
+        source = (project.root / "spells" / "hello.lua").read_text(encoding="utf-8")
+        changed = source.replace('"hello"', '"salute"')
+        (project.root / "spells" / "salute.lua").write_text(changed, encoding="utf-8")
+        assert client.read()["method"] == "notifications/tools/list_changed"
+        assert client.cast("salute", {}, 2) == "Hello, world!"
+
+
+def test_lines_that_are_not_json_are_answered_and_the_stream_lives_on(
+    project: OwnedProject,
+) -> None:
+    with project.bridge() as client:
+        client.write(b"this is not json\n\n")
+        assert client.read()["error"]["code"] == -32700
+        assert client.request("ping", {}, 1)["result"] == {}
+
+
+def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(project: OwnedProject) -> None:
+    with project.bridge() as client:
+        megabyte = b"x" * (1 << 20)
+        for _ in range(33):
+            client.write(megabyte)
+        client.write(b"\n")
+        error = client.read()["error"]
+        assert error["data"]["code"] == "input.too_large"
+        assert client.request("ping", {}, 1)["result"] == {}
+
+
+def test_a_large_message_passes_both_ways(project: OwnedProject) -> None:
+    with project.bridge() as client:
+        client.initialize()
+        name = "n" * 2_000_000
+        assert client.cast("hello", {"name": name}, 1) == f"Hello, {name}!"
+
+
+def test_every_request_is_answered_when_no_owner_can_be_had(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with owned_project(tmp_path / "p", state=tmp_path / "file" / "state") as project:
+        requests = (
+            '{"jsonrpc":"2.0","id":1,"method":"ping"}\n{"jsonrpc":"2.0","id":"b","method":"x"}'
+        )
+        done = project.run("stdio", input=requests)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [answer["id"] for answer in answers] == [1, "b"]
+        for answer in answers:
+            assert answer["error"]["code"] == -32000
+            assert answer["error"]["data"]["code"] == "owner.unreachable"
+            assert "--state" in answer["error"]["data"]["hint"]
+        assert "can't be used" in done.stderr
+        assert done.returncode == 0
+
+
+def test_what_keeps_an_owner_from_starting_reaches_the_client(project: OwnedProject) -> None:
+    (project.root / "llmspell.toml").write_text("[modles]\n", encoding="utf-8")
+    done = project.run("stdio", input='{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    data = json.loads(done.stdout)["error"]["data"]
+    assert data["code"] == "owner.unreachable"
+    assert data["cause"]["code"] == "config.invalid"
+    assert "modles" in data["cause"]["message"]
+    assert "models" in data["cause"]["hint"]
+
+
+def test_a_client_that_mends_what_was_wrong_is_served_without_a_restart(
+    project: OwnedProject,
+) -> None:
+    settings = project.root / "llmspell.toml"
+    settings.write_text("[modles]\n", encoding="utf-8")
+    with project.bridge() as client:
+        assert "error" in client.request("ping", {}, 1)
+        settings.write_text("", encoding="utf-8")
+        assert client.request("ping", {}, 2)["result"] == {}
+
+
+def test_an_owner_of_another_version_is_named_in_every_answer(project: OwnedProject) -> None:
+    project.state.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(project.state / "s.sock"))
+        listener.listen()
+        with project.bridge() as client:
+            client.send("ping", {}, 1)
+            for _ in range(2):  # once at its start, once for the request
+                ready, _, _ = select.select([listener], [], [], WAIT_SECONDS)
+                assert ready
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b'{"protocol":99,"build":"9.9","pid":1}\n')
+            data = client.answer(1)["error"]["data"]
+            assert data["code"] == "owner.version"
+
+
+def test_a_state_directory_of_any_depth_has_an_owner(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    with owned_project(tmp_path / "p", state=deep) as project:
+        with project.bridge() as client:
+            client.initialize()
+            assert client.cast("hello", {}, 1) == "Hello, world!"
+        link = deep / "s.sock"
+        assert link.is_symlink()
+        bound = link.resolve()
+        assert bound.stat().st_mode & 0o777 == 0o600
+        assert project.run("run", "hello").stdout == "Hello, world!\n"
+        assert project.owners_begun == 1
+        assert project.run("stop").returncode == 0
+        assert not bound.exists()
+        assert not link.is_symlink()
+
+
+def test_two_projects_have_two_owners(tmp_path: Path) -> None:
+    with (
+        owned_project(tmp_path / "one") as one,
+        owned_project(tmp_path / "two") as two,
+        one.bridge() as first,
+        two.bridge() as second,
+    ):
+        first.initialize()
+        second.initialize()
+        assert first.cast("hello", {"name": "1"}, 1) == "Hello, 1!"
+        assert second.cast("hello", {"name": "2"}, 1) == "Hello, 2!"
+        assert one.owner != two.owner
+        assert one.owners_begun == two.owners_begun == 1
+
+
+def test_an_owner_that_nobody_needs_ends_and_leaves_no_socket(tmp_path: Path) -> None:
+    environ = {"LLMSPELL_OWNER__IDLE_SECONDS": "0.5"}
+    with owned_project(tmp_path / "p", environ=environ) as project:
+        assert project.run("run", "hello").returncode == 0
+        wait_until(lambda: project.owner is None, "the idle owner has ended")
+        assert not (project.state / "s.sock").exists()
+        assert "nobody for 0.5 s" in project.log
+
+
+def test_only_this_user_can_reach_the_owner(project: OwnedProject) -> None:
+    assert project.run("run", "hello").returncode == 0
+    assert (project.state / "s.sock").stat().st_mode & 0o777 == 0o600
+    assert project.state.stat().st_mode & 0o777 == 0o700
+    assert (project.state / "log" / "owner.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_owner_holds_nothing_of_the_client_that_started_it(project: OwnedProject) -> None:
+    inherited, write_end = os.pipe()
+    process = subprocess.Popen(
+        project.command("run", "hello"),
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[write_end],
+    )
+    os.close(write_end)
+    assert process.wait(WAIT_SECONDS) == 0
+    with os.fdopen(inherited, "rb") as end:
+        ready, _, _ = select.select([end], [], [], WAIT_SECONDS)
+        assert ready, "the owner keeps the pipe open"
+        assert end.read() == b""
+    assert project.owner is not None

@@ -1,0 +1,212 @@
+"""Operations: what a script asks for becomes an effect, and what makes no sense is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.effects.effect import (
+    Cast,
+    DeleteState,
+    Effect,
+    IncrementState,
+    ReadState,
+    Record,
+    RenderTemplate,
+    RunAgent,
+    ScanState,
+    Sleep,
+    WriteState,
+)
+from llmspell.errors import SpellRaised
+from llmspell.runs.operations import read_operation
+
+AGENT = {"$kind": "agent", "$line": 1}
+NAMES = [
+    "cast",
+    "agent.run",
+    "state.get",
+    "state.set",
+    "state.delete",
+    "state.increment",
+    "state.scan",
+    "sleep",
+    "log",
+    "progress",
+    "emit",
+    "template",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "effect"),
+    [
+        ("cast", {"target": "hello"}, Cast(target="hello", input=None)),
+        ("cast", {"target": AGENT, "input": 1}, Cast(target=AGENT, input=1)),
+        (
+            "cast",
+            {"target": {"$kind": "ref", "name": "x"}, "input": {}},
+            Cast(target="x", input={}),
+        ),
+        (
+            "agent.run",
+            {"agent": AGENT, "prompt": "hi"},
+            RunAgent(agent=AGENT, prompt="hi", messages=(), stream=False),
+        ),
+        (
+            "agent.run",
+            {"agent": "a", "prompt": "hi", "messages": [{"role": "user"}], "stream": True},
+            RunAgent(agent="a", prompt="hi", messages=({"role": "user"},), stream=True),
+        ),
+        ("state.get", {"key": "k"}, ReadState(scope="spell", key="k")),
+        (
+            "state.set",
+            {"scope": "user", "key": "k", "value": False, "if_version": ""},
+            WriteState(scope="user", key="k", value=False, if_version=""),
+        ),
+        (
+            "state.delete",
+            {"scope": "shared", "key": "k"},
+            DeleteState(scope="shared", key="k", if_version=None),
+        ),
+        ("state.increment", {"key": "k"}, IncrementState(scope="spell", key="k", by=1)),
+        (
+            "state.increment",
+            {"scope": "session", "key": "k", "by": 0.5},
+            IncrementState(scope="session", key="k", by=0.5),
+        ),
+        ("state.scan", {}, ScanState(scope="spell", prefix="", after=None, limit=100)),
+        (
+            "state.scan",
+            {"prefix": "a", "after": "ab", "limit": 5.0, "reverse": True},
+            ScanState(scope="spell", prefix="a", after="ab", limit=5, reverse=True),
+        ),
+        ("sleep", {"seconds": 0}, Sleep(seconds=0.0)),
+        (
+            "log",
+            {"level": "warn", "message": "m", "fields": {"a": 1}},
+            Record(kind="log", data={"level": "warn", "message": "m", "fields": {"a": 1}}),
+        ),
+        ("progress", {"done": 1}, Record(kind="progress", data={"done": 1})),
+        (
+            "progress",
+            {"done": 1, "total": 2, "message": "half"},
+            Record(kind="progress", data={"done": 1, "total": 2, "message": "half"}),
+        ),
+        ("emit", {"part": "text"}, Record(kind="part", data={"text": "text"})),
+        (
+            "emit",
+            {"part": {"data": [1], "name": "n", "last": True}},
+            Record(kind="part", data={"data": [1], "name": "n", "last": True}),
+        ),
+        (
+            "template",
+            {"text": "{{a}}", "data": {"a": 1}},
+            RenderTemplate(text="{{a}}", data={"a": 1}),
+        ),
+        ("template", {"text": "x"}, RenderTemplate(text="x", data={})),
+    ],
+)
+def test_what_a_script_asks_for_is_understood(name: str, arguments: Any, effect: Effect) -> None:
+    assert read_operation(name, arguments) == effect
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("fly", {}, "there is no operation 'fly'"),
+        ("", {}, "there is no operation ''"),
+        ("cast", {}, "cast: 'target' must be a name"),
+        ("cast", {"target": ""}, "'target' must be a name"),
+        ("cast", {"target": 5}, "'target' must be a name"),
+        ("cast", "hello", "'target' must be a name"),
+        ("agent.run", {"agent": "a", "messages": "x"}, "'messages' must be a list"),
+        ("agent.run", {"agent": "a", "stream": "yes"}, "'stream' must be true or false"),
+        ("state.get", {}, "state.get: 'key' must be a string"),
+        ("state.get", {"key": 5}, "'key' must be a string"),
+        ("state.get", {"key": True}, "'key' must be a string"),
+        ("state.get", {"key": "k", "scope": "tenant"}, "'scope' must be one of spell, session"),
+        ("state.get", {"key": "k", "scope": 1}, "'scope' must be a string"),
+        ("state.set", {"key": "k", "if_version": 3}, "'if_version' must be a string"),
+        ("state.increment", {"key": "k", "by": "1"}, "'by' must be a number"),
+        ("state.increment", {"key": "k", "by": True}, "'by' must be a number"),
+        ("state.scan", {"limit": "all"}, "'limit' must be a number"),
+        ("state.scan", {"limit": math.nan}, "'limit' must be a whole number"),
+        ("state.scan", {"limit": math.inf}, "'limit' must be a whole number"),
+        ("state.scan", {"limit": 1.5}, "'limit' must be a whole number"),
+        ("state.scan", {"reverse": 1}, "'reverse' must be true or false"),
+        ("sleep", {}, "'seconds' must be a number"),
+        ("sleep", {"seconds": -1}, "'seconds' must be between 0 and 86400"),
+        ("sleep", {"seconds": 86_401}, "'seconds' must be between 0 and 86400"),
+        ("sleep", {"seconds": math.nan}, "'seconds' must be between 0 and 86400"),
+        ("log", {"level": "loud"}, "'level' must be one of debug, info, warn, error"),
+        ("log", {"message": 5}, "'message' must be a string"),
+        ("progress", {}, "'done' must be a number"),
+        ("progress", {"done": 1, "total": "2"}, "'total' must be a number"),
+        ("emit", {}, "'part' must be a text or a table"),
+        ("emit", {"part": {}}, "'part' must be a table with text or data"),
+        ("emit", {"part": {"text": "a", "data": 1}}, "'part' must be a table with text or data"),
+        ("emit", {"part": {"text": "a", "url": "x"}}, "'part' must be a table with text or data"),
+        ("template", {}, "'text' must be a string"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_the_name_of_the_argument(
+    name: str, arguments: Any, message: str
+) -> None:
+    with pytest.raises(SpellRaised) as caught:
+        read_operation(name, arguments)
+    assert message in caught.value.message
+
+
+def anything() -> st.SearchStrategy[Any]:
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    return st.recursive(
+        plain,
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        ),
+        max_leaves=5,
+    )
+
+
+_KEYS = [
+    "target",
+    "agent",
+    "prompt",
+    "messages",
+    "stream",
+    "scope",
+    "key",
+    "value",
+    "if_version",
+    "by",
+    "prefix",
+    "after",
+    "limit",
+    "reverse",
+    "seconds",
+    "level",
+    "message",
+    "fields",
+    "done",
+    "total",
+    "part",
+    "text",
+    "data",
+]
+
+
+@given(
+    st.sampled_from(NAMES),
+    anything() | st.dictionaries(st.sampled_from(_KEYS), anything(), max_size=6),
+)
+def test_whatever_a_script_sends_is_an_effect_or_a_refusal(name: str, arguments: Any) -> None:
+    try:
+        effect = read_operation(name, arguments)
+    except SpellRaised:
+        return
+    assert effect is not None
