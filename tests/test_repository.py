@@ -20,6 +20,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("server/**/*.py"), *ROOT.glob("protocols/**/*.py")])
 
+STANDARD = sys.stdlib_module_names
+NAME_END = r"[\[<>=!~; ]"
+
 # Put together here so that this file passes its own test.
 REGISTRIES = tuple(
     ".".join(parts)
@@ -120,9 +123,10 @@ def test_the_development_lock_holds_the_run_time_lock_in_the_same_versions() -> 
 
 
 def test_the_locks_hold_the_build_backend_and_whatever_is_declared() -> None:
-    declared = pyproject()["project"]["dependencies"] + pyproject()["build-system"]["requires"]
-    names = {normal(re.split(r"[\[<>=!~; ]", line)[0]) for line in declared}
-    assert names - pins("requirements.txt").keys() == set()
+    backend = {
+        normal(re.split(NAME_END, line)[0]) for line in pyproject()["build-system"]["requires"]
+    }
+    assert (declared() | backend) - pins("requirements.txt").keys() == set()
 
 
 def test_every_module_says_what_it_is() -> None:
@@ -134,30 +138,42 @@ def test_every_module_says_what_it_is() -> None:
     assert silent == []
 
 
-def test_every_library_the_product_imports_is_a_declared_dependency() -> None:
-    imported: dict[str, str] = {}
+def imported() -> dict[str, str]:
+    """Return every foreign package the product imports, with a file that does."""
+    found: dict[str, str] = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules: list[str] = []
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules = [node.module or ""]
-            else:
-                continue
             for module in modules:
-                imported.setdefault(module.partition(".")[0], str(path.relative_to(ROOT)))
+                found.setdefault(module.partition(".")[0], str(path.relative_to(ROOT)))
     ours = {"llmspell", "llmspell_protocols"}
-    foreign = imported.keys() - ours - sys.stdlib_module_names
+    return {name: file for name, file in found.items() if name not in ours | STANDARD}
+
+
+def declared() -> set[str]:
+    """Return the distributions the product declares it needs."""
+    return {normal(re.split(NAME_END, line)[0]) for line in pyproject()["project"]["dependencies"]}
+
+
+def test_every_library_the_product_imports_is_a_declared_dependency() -> None:
     homes = packages_distributions()
-    declared = {
-        normal(re.split(r"[\[<>=!~; ]", line)[0]) for line in pyproject()["project"]["dependencies"]
-    }
     undeclared = {
-        module: imported[module]
-        for module in foreign
-        if not declared & {normal(name) for name in homes.get(module, [module])}
+        package: file
+        for package, file in imported().items()
+        if not declared() & {normal(name) for name in homes.get(package, [package])}
     }
     assert undeclared == {}
+
+
+def test_every_declared_dependency_is_imported() -> None:
+    homes = packages_distributions()
+    used = {normal(name) for package in imported() for name in homes.get(package, [])}
+    # uvicorn imports this one by name, when it is asked for.
+    assert declared() - used == {"httptools"}
 
 
 def test_every_entry_point_leads_to_something() -> None:

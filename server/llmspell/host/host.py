@@ -500,7 +500,9 @@ def _keys(project: Project) -> dict[str, str]:
         if name.endswith("_API_KEY") and value
     }
     for name, item in project.settings.providers.items():
-        keys[name] = project.secret(item.api_key) or keys.get(name, "")
+        if item.api_key or item.api_base:
+            # A key of the environment is for the provider's own address, and goes to no other.
+            keys[name] = project.secret(item.api_key)
     return keys
 
 

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Any, cast
 
-from llmspell.components.agent import run_agent
 from llmspell.components.workflow import run_workflow
 from llmspell.errors import (
+    BudgetExhausted,
     InternalError,
     LimitWallClock,
     LlmspellError,
@@ -138,10 +138,15 @@ class Casting:
             return await self._performer.drive(run_workflow(spec.workflow, self._input))
         assert spec.agent is not None  # a spec has exactly one of the three
         prompt = _prompt(self._input)
-        result = cast(
-            Object, await self._performer.drive(run_agent(spec.agent, prompt, stream=True))
-        )
-        return result["output"] if spec.agent.output is not None else result["text"]
+        result = await self._performer.run_agent(spec.agent, prompt, stream=True)
+        if spec.agent.output is None:
+            return result["text"]
+        if result["output"] is None and result["stopped"] == "budget":
+            raise BudgetExhausted(
+                f"agent {spec.agent.name!r} spent its limits before it had a structured answer",
+                data={"limit": "limits", "spent": result["usage"], "text": result["text"]},
+            )
+        return result["output"]
 
     async def _file_result(self) -> JSON:
         """Cast a file that is not published: its top level, then what it returned."""

@@ -38,6 +38,7 @@ from llmspell.effects.messages import ModelReply, TextDelta, ToolOffer
 from llmspell.errors import (
     InternalError,
     LimitError,
+    LimitWallClock,
     LlmspellError,
     ModelError,
     ModelTimeout,
@@ -52,8 +53,15 @@ from llmspell.runs.record import Outcome
 from llmspell.runs.scripting import ScriptSession
 from llmspell.runs.services import Services
 from llmspell.security.principals import Caller
+from llmspell.spec.declaration import AgentSpec
 from llmspell.spec.reading import read_spec
 from llmspell.values import JSON, Object, dumps
+
+NO_MODEL = (
+    "no model is set, so scripted/echo repeats the request: set models.default in llmspell.toml, "
+    "or an API key such as ANTHROPIC_API_KEY in the environment"
+)
+"""What a run's log says when no model answers it."""
 
 DELTA_SECONDS = 0.05
 DELTA_CHARACTERS = 1024
@@ -87,6 +95,7 @@ class Performer:
         self._session = session
         self._begin_child = begin_child
         self._records = 0
+        self._model_calls = 0
         self.acted = False
         """Whether the run did anything beyond computing."""
 
@@ -195,8 +204,13 @@ class Performer:
         if agent is None:
             raise SpellRaised(f"{castable.name!r} is no agent")
         if castable.program is None:
-            return await self.drive(
-                run_agent(agent, effect.prompt, messages=effect.messages, stream=effect.stream)
+            return await self.run_agent(
+                agent, effect.prompt, messages=effect.messages, stream=effect.stream
+            )
+        if effect.messages:
+            raise SpellRaised(
+                f"the agent {castable.name!r} is published: it takes a prompt and no messages",
+                hint="give messages to an agent that the same file creates",
             )
         # A published agent acts with its own rights, so it is a run of its own.
         self._budget.enter(castable.name)
@@ -213,6 +227,30 @@ class Performer:
             "stopped": "done",
         }
 
+    async def run_agent(
+        self,
+        agent: AgentSpec,
+        prompt: JSON,
+        *,
+        messages: tuple[Object, ...] = (),
+        stream: bool = False,
+    ) -> Object:
+        """Let an agent answer within its own time limit, and return what its loop returns.
+
+        Raises:
+            LimitWallClock: `limits.seconds` of the agent are over.
+            LlmspellError: As the loop.
+        """
+        seconds = agent.limits.seconds
+        try:
+            async with self._services.clock.timeout(seconds):
+                return await self.drive(run_agent(agent, prompt, messages=messages, stream=stream))
+        except TimeoutError:
+            raise LimitWallClock(
+                f"agent {agent.name!r} took longer than {seconds:g} seconds",
+                hint="the limit is limits.seconds of the agent",
+            ) from None
+
     async def _describe(self, effect: Describe) -> list[ToolOffer]:
         offers: list[ToolOffer] = []
         for target in effect.targets:
@@ -228,24 +266,40 @@ class Performer:
 
     def _resolve(self, target: str | Object) -> Castable:
         if isinstance(target, str):
-            granted = self._castable.granted
-            if granted is not None and target not in granted:
-                raise NeedUndeclared(
-                    f"{self._castable.name!r} casts {target!r}, which it does not declare",
-                    hint=f'declare it: needs = {{ tools = {{ "{target}" }} }}',
-                )
-            found = self._services.find(target)
-            if found is None:
-                raise SpellNotFound(
-                    f"there is no spell, agent or tool {target!r}",
-                    hint=self._services.suggest(target),
-                )
-            return found
+            return self._named(target)
         own = self._castable
+        if target.get("$kind") == "ref":
+            return self._equipped(self._named(str(target["name"])), target.get("tools"))
         spec = read_spec(target, own.origin, default_name="inline")
         inline = make_castable(spec, own.origin, own.engine)
         # A declaration made in the middle of a cast grants itself nothing.
         return replace(inline, granted=own.granted)
+
+    def _named(self, name: str) -> Castable:
+        granted = self._castable.granted
+        if granted is not None and name not in granted:
+            raise NeedUndeclared(
+                f"{self._castable.name!r} casts {name!r}, which it does not declare",
+                hint=f'declare it: needs = {{ tools = {{ "{name}" }} }}',
+            )
+        found = self._services.find(name)
+        if found is None:
+            raise SpellNotFound(
+                f"there is no spell, agent or tool {name!r}", hint=self._services.suggest(name)
+            )
+        return found
+
+    def _equipped(self, castable: Castable, tools: JSON) -> Castable:
+        """Return a published agent with other tools, which the step that names it grants."""
+        if tools is None:
+            return castable
+        agent = castable.spec.agent
+        if agent is None:
+            raise SpellRaised(f"{castable.name!r} is no agent, so it takes no tools")
+        names = tuple(self._named(str(tool)).name for tool in cast("list[JSON]", tools))
+        spec = castable.spec.model_copy(update={"agent": agent.model_copy(update={"tools": names})})
+        granted = None if castable.granted is None else castable.granted | set(names)
+        return replace(castable, spec=spec, granted=granted)
 
     # -- models
 
@@ -255,10 +309,15 @@ class Performer:
         model = self._services.models.resolve(effect.request.model).full_name
         started: Object = {"model": model, "source": effect.source}
         self._live.note("model.started", started)
+        if not effect.request.model and self._services.models.is_fallback:
+            self._live.note("log", {"level": "warn", "message": NO_MODEL})
         deltas = _Deltas(self._live, effect.source, answer=effect.stream)
         reply: ModelReply | None = None
         timeout = self._services.model_settings.timeout_seconds
-        stream = self._services.models.stream(effect.request, idempotency_key=self._live.run.id)
+        self._model_calls += 1
+        stream = self._services.models.stream(
+            effect.request, idempotency_key=f"{self._live.run.id}-{self._model_calls}"
+        )
         try:
             async with self._services.clock.timeout(timeout):
                 async for event in stream:
@@ -273,9 +332,7 @@ class Performer:
             ) from None
         finally:
             deltas.flush()
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
+            await stream.aclose()
         if reply is None:
             raise ModelError(f"{model!r} ended without an answer")
         self._live.note(

@@ -248,6 +248,12 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
     steps = _list(node.get("steps") or [], "steps", what, line, origin)
     if not branches and not steps:
         raise SpecError(f"{what} has no steps", where=origin.where(line))
+    if branches and steps:
+        raise SpecError(
+            f"{what} has both named branches and a list of steps",
+            hint="put every step into branches, or leave all unnamed",
+            where=origin.where(line),
+        )
     for step in [*steps, *cast(Object, branches).values()]:
         _check_step(step, what, line, origin)
 
@@ -275,6 +281,8 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
     for tool in _list(table.get("tools"), "tools", f"a step of {what}", line, origin):
         _castable(tool, "tools", f"a step of {what}", line, origin)
     target = table[targets[0]]
+    if "tools" in table:
+        _check_step_tools(table["tools"], targets[0], target, what, line, origin)
     if targets[0] == "workflow":
         check_workflow(target, origin, line)
     else:
@@ -284,6 +292,26 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
 def _name(table: Object, what: str, line: int, origin: Origin) -> None:
     if not isinstance(table.get("name", ""), str):
         raise SpecError(f"'name' in {what} must be a string", where=origin.where(line, "name"))
+
+
+def _check_step_tools(
+    tools: JSON, kind: str, target: JSON, what: str, line: int, origin: Origin
+) -> None:
+    """Check the tools a step gives its agent instead of its own."""
+    if kind != "agent":
+        raise SpecError(
+            f"a step of {what} gives tools to a {kind}; only agents take tools",
+            where=origin.where(line, "tools"),
+        )
+    is_inline = isinstance(target, dict) and cast(Object, target).get("$kind") == "agent"
+    for tool in _list(tools, "tools", f"a step of {what}", line, origin):
+        if not isinstance(tool, str) and not is_inline:
+            raise SpecError(
+                f"a step of {what} gives a published agent a tool that is no name",
+                hint="its code lives in another file: publish the tool, and write its name",
+                where=origin.where(line, "tools"),
+            )
+        _castable(tool, "tools", f"a step of {what}", line, origin)
 
 
 def _castable(value: JSON, key: str, what: str, line: int, origin: Origin) -> None:
