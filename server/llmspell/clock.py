@@ -78,9 +78,9 @@ class ManualClock:
         self._slept.set()
         await waiter
 
-    async def sleeper(self) -> None:
-        """Return once somebody sleeps on this clock."""
-        while not any(not waiter.done() for _, _, waiter in self._waiters):
+    async def sleeper(self, count: int = 1) -> None:
+        """Return once so many sleep on this clock; a timeout counts as one."""
+        while sum(not waiter.done() for _, _, waiter in self._waiters) < count:
             self._slept.clear()
             await self._slept.wait()
 

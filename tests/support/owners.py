@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -15,7 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from llmspell.bridge.meeting import Address
 from llmspell.host.lock import owner_pid
+from llmspell.host.remote import RemoteHost
+from llmspell.runs.record import RunState
+from llmspell.security.principals import local_caller
 from tests.support.servers import LLMSPELL, environment, make_project
 
 WAIT_SECONDS = 20.0
@@ -192,6 +197,15 @@ class OwnedProject:
     def bridge(self, *arguments: str) -> BridgeClient:
         """Start a client at a bridge of its own."""
         return BridgeClient(self.start("stdio", *arguments))
+
+    def runs(self, state: RunState) -> int:
+        """Return how many of this person's runs the owner has in this state."""
+
+        async def ask() -> int:
+            async with await RemoteHost.attach(Address(self.root, self.state)) as host:
+                return (await host.runs(caller=local_caller(), state=state)).total
+
+        return asyncio.run(ask())
 
     def kill_owner(self) -> int:
         """Kill the owner, with no chance to clean up, and return its pid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -12,7 +12,8 @@ from llmspell.cli.place import Place, place_of
 from llmspell.cli.waiting import perform
 
 if TYPE_CHECKING:
-    from llmspell.endpoints.a2a.remote_call import RemoteEvent
+    from llmspell.endpoints.a2a.remote_call import RemoteEvent, RemoteOutcome
+    from llmspell.values import Object
 
 
 def call(
@@ -28,7 +29,7 @@ def call(
         str | None,
         typer.Option(
             metavar="TOKEN",
-            help="Bearer token; on this machine the token of the state directory is tried.",
+            help="Bearer token; our own server on this machine gets its own.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole task as JSON.")] = False,
@@ -39,27 +40,22 @@ def call(
     """
     from llmspell.cli.outputs import COMPLETED, FAILED, QUESTION, say, show_json
     from llmspell.endpoints.a2a.remote_call import call as call_agent
-    from llmspell.values import loads
 
-    try:
-        value = loads(message)
-    except ValueError:
-        value = message
     shown = _Shown()
-    outcome = perform(
-        call_agent(
-            url,
-            value if isinstance(value, dict) else message,
-            skill=skill,
-            token=token or _own_token(place_of(context), url),
-            on_event=shown.show,
+
+    async def work() -> RemoteOutcome:
+        bearer = token or await _own_token(place_of(context), url)
+        return await call_agent(
+            url, _content(message), skill=skill, token=bearer, on_event=shown.show
         )
-    )
+
+    outcome = perform(work())
     shown.end()
     if json:
         show_json(outcome.task)
     if outcome.state in ("input_required", "auth_required"):
-        say(outcome.text)
+        if outcome.text != shown.last:
+            say(outcome.text)
         raise typer.Exit(QUESTION)
     if outcome.state != "completed":
         say(f"the task is {outcome.state}: {outcome.text}")
@@ -77,10 +73,13 @@ class _Shown:
 
     def __init__(self) -> None:
         self._source: str | None = None
+        self.last = ""
+        """What was said last."""
 
     def show(self, event: RemoteEvent) -> None:
         if event.kind == "text":
             return  # the answer itself: it goes to stdout, whole
+        self.last = event.text
         if event.source != self._source:
             self.end()
             if event.source:
@@ -98,11 +97,34 @@ class _Shown:
         self._source = None
 
 
-def _own_token(place: Place, url: str) -> str | None:
-    """Return the token of this state directory when `url` is on this machine."""
-    from llmspell.endpoints.auth import is_loopback, read_token
+def _content(message: str) -> str | Object:
+    """Return a JSON object as such, anything else as the text it is."""
+    from llmspell.values import loads
 
-    host = urlsplit(url if "://" in url else f"http://{url}").hostname
-    if host is None or not is_loopback(host):
+    try:
+        value = loads(message)
+    except ValueError:
+        return message
+    return cast("Object", value) if isinstance(value, dict) else message
+
+
+async def _own_token(place: Place, url: str) -> str | None:
+    """Return the token of this state directory when its own owner listens at `url`.
+
+    Whoever else listens on this machine must not be shown it.
+    """
+    from llmspell.endpoints.auth import is_loopback, read_token
+    from llmspell.host.remote import RemoteHost
+
+    asked = urlsplit(url if "://" in url else f"http://{url}")
+    if asked.hostname is None or not is_loopback(asked.hostname):
         return None
-    return read_token(place.address().state)
+    state = place.address().state
+    owner = await RemoteHost.find(state)
+    if owner is None:
+        return None
+    async with owner:
+        http = await owner.call("http.info")
+    if http is None or urlsplit(str(http["url"])).port != (asked.port or 80):
+        return None
+    return read_token(state)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmspell import failpoints, plugins
-from llmspell.bridge.meeting import Address
 from llmspell.clock import Clock, SystemClock
 from llmspell.config import Project, open_project
 from llmspell.errors import (
     InternalError,
+    RunError,
     RunInterrupted,
     RunNotFound,
     RunNotWaiting,
@@ -145,7 +145,7 @@ class Host:
 
         if not isinstance(project, Project):
             project = open_project(project)
-        remote = await RemoteHost.connect(Address(project.root, project.state))
+        remote = await RemoteHost.attach(project)
         try:
             yield remote
         finally:
@@ -342,10 +342,10 @@ class Host:
     async def _record_unbegun(self, stopped: list[Casting]) -> None:
         """End the runs whose tasks were cancelled before their first step."""
         for casting in stopped:
-            if casting.live.run.state == "submitted" and casting.live.is_saved:
+            if not casting.live.run.is_final and casting.live.is_saved:
                 try:
                     await casting.stopped()
-                except StateError as error:  # the next owner finds the run and ends it
+                except (RunError, StateError) as error:  # the next owner finds the run and ends it
                     log.warning("run %s could not be recorded: %s", casting.live.run.id, error)
 
     async def _begin(self, *, watch: bool) -> None:
@@ -425,6 +425,8 @@ class Host:
         handle = self._live.get(casting.live.run.id) or LiveHandle(casting.live)
         handle.casting = casting
         self._live[handle.id] = handle
+        # At once: who is given the handle of an answered question must not find it waiting.
+        casting.live.enter("working")
         handle.task = asyncio.get_running_loop().create_task(casting.run())
         handle.task.add_done_callback(self._forget)
         handle.task.set_name(handle.id)

@@ -27,7 +27,7 @@ from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
 
 if TYPE_CHECKING:
-    from llmspell.config import Project  # loads pydantic, which a command that attaches can spare
+    from llmspell.config import Project  # settings are the owner's business, not a client's
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)

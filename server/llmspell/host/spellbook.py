@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmspell.config import Project
-from llmspell.errors import LlmspellError, SpecDuplicate, SpecError
+from llmspell.errors import InternalError, LlmspellError, SpecDuplicate, SpecError
 from llmspell.host.interface import Catalogue, Published
 from llmspell.host.sources import (
     SourceFile,
@@ -220,6 +220,10 @@ class Spellbook:
             error.where = error.where or file.name
             log.warning("%s", error.report())
             return Entry(file, version, last_good, error)
+        except Exception as error:  # a fault of ours over one file must not cost the others
+            log.exception("loading %s failed", file.name)
+            problem = InternalError(f"{type(error).__name__}: {error}", where=file.name)
+            return Entry(file, version, last_good, problem)
 
     def _publish(self) -> None:
         published: dict[str, tuple[Published, Castable]] = {}

@@ -21,7 +21,6 @@ from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
 from llmspell.values import JSON, FunctionRef, Object, canonical
 
-
 _pack = msgspec.msgpack.Encoder().encode
 
 

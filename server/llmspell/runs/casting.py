@@ -35,7 +35,7 @@ class Casting:
     """Performs one cast. `run` is called once, in a task of its own.
 
     Args:
-        live: The run, in state `submitted`.
+        live: The run, in state `submitted`, or `working` already.
         input: The input, validated.
         timeout: Seconds the caller gives the whole cast.
         parent: The casting this is a child of.
@@ -96,7 +96,8 @@ class Casting:
             StateError: The end could not be written; nothing was answered.
             CancelledError: The cast was stopped, and that is recorded.
         """
-        self.live.enter("working")
+        if self.live.run.state != "working":
+            self.live.enter("working")
         try:
             async with self._services.clock.timeout(self._seconds):
                 result = await self._result()
@@ -133,7 +134,9 @@ class Casting:
         spec = castable.spec
         if spec.run is not None:
             session = await self._session()
-            return await session.call(spec.run, (self._input,), with_context=True)
+            return await session.call(
+                spec.run, (self._input,), with_context=True, perform=self._performer.perform
+            )
         if spec.workflow is not None:
             return await self._performer.drive(run_workflow(spec.workflow, self._input))
         assert spec.agent is not None  # a spec has exactly one of the three
@@ -151,7 +154,7 @@ class Casting:
     async def _file_result(self) -> JSON:
         """Cast a file that is not published: its top level, then what it returned."""
         session = await self._session()
-        ended = cast(Object, await session.main(self._input))
+        ended = cast(Object, await session.main(self._input, perform=self._performer.perform))
         returned = ended.get("returned")
         if isinstance(returned, dict) and cast(Object, returned).get("$kind") in (
             "spell",
@@ -209,7 +212,7 @@ class Casting:
                 message=self._caller.message,
             ),
         )
-        session = ScriptSession(script, self._performer.perform, self._services.clock)
+        session = ScriptSession(script, self._services.clock)
         if not self._as_file:
             session.load(castable.declaration)
         return session

@@ -141,7 +141,9 @@ class Performer:
 
     async def _call_function(self, effect: CallFunction) -> JSON:
         session = await self._session()
-        return await session.call(effect.function, effect.arguments, with_context=False)
+        return await session.call(
+            effect.function, effect.arguments, with_context=False, perform=self.perform
+        )
 
     async def _parallel(self, effect: Parallel) -> list[Settled]:
         gate = asyncio.Semaphore(effect.limit or max(1, len(effect.drivers)))

@@ -1,7 +1,9 @@
 """A script at work for a run: its requests are performed, its results delivered.
 
 One session serves one cast and every function of the same file that the cast
-calls. It knows frames and tasks; what an effect means is the performer's part.
+calls, those of spells declared in that file included: each call brings the
+`perform` of its own run. It knows frames and tasks; what an effect means is the
+performer's part.
 """
 
 from __future__ import annotations
@@ -25,15 +27,14 @@ class ScriptSession:
 
     Args:
         script: Fresh; `load` or `main` is called through this session.
-        perform: Performs an effect and returns its result or raises `LlmspellError`.
     """
 
-    def __init__(self, script: Script, perform: Perform, clock: Clock) -> None:
+    def __init__(self, script: Script, clock: Clock) -> None:
         self._script = script
-        self._perform = perform
         self._clock = clock
         self._waiting: dict[int, asyncio.Future[JSON]] = {}
-        self._effects: set[asyncio.Task[None]] = set()
+        self._performing: dict[int, Perform] = {}
+        self._effects: dict[asyncio.Task[None], int] = {}
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._failure: LlmspellError | None = None
@@ -42,20 +43,30 @@ class ScriptSession:
         """Queue the top level; its declaration must equal `expected`."""
         self._script.load(expected=expected)
 
-    async def main(self, input: JSON) -> JSON:
+    async def main(self, input: JSON, *, perform: Perform) -> JSON:
         """Run the top level as a cast and return `{returned, has_returned, last}`."""
         self._script.main(input)
-        return await self._result(0)
+        return await self._result(0, perform)
 
     async def call(
-        self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool
+        self,
+        function: FunctionRef,
+        arguments: Sequence[JSON],
+        *,
+        with_context: bool,
+        perform: Perform,
     ) -> JSON:
         """Call a function of the script and return its result.
+
+        Args:
+            perform: Performs the effects of this call: returns the result of one, or
+                raises `LlmspellError`.
 
         Raises:
             LlmspellError: What the function raised, or the limit that ended the script.
         """
-        return await self._result(self._script.call(function, arguments, with_context=with_context))
+        task = self._script.call(function, arguments, with_context=with_context)
+        return await self._result(task, perform)
 
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
@@ -66,15 +77,24 @@ class ScriptSession:
         )
         await self._script.close()
 
-    async def _result(self, task: int) -> JSON:
+    async def _result(self, task: int, perform: Perform) -> JSON:
         if self._failure is not None:
             raise self._failure
         waiter: asyncio.Future[JSON] = asyncio.get_running_loop().create_future()
         self._waiting[task] = waiter
+        self._performing[task] = perform
         self._queued.set()
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
-        return await waiter
+        try:
+            return await waiter
+        finally:
+            # Whoever stops waiting, or has a result, has no use for what is still under way.
+            self._waiting.pop(task, None)
+            del self._performing[task]
+            for effect, root in self._effects.items():
+                if root == task:
+                    effect.cancel()
 
     async def _run(self) -> None:
         try:
@@ -100,13 +120,16 @@ class ScriptSession:
             else:
                 waiter.set_exception(_error(event.value))
         elif isinstance(event, Requested):
-            task = asyncio.get_running_loop().create_task(self._answer(event))
-            self._effects.add(task)
-            task.add_done_callback(self._effects.discard)
+            perform = self._performing.get(event.task)
+            if perform is None:
+                return  # nobody waits for that call any more, so its script stays as it is
+            task = asyncio.get_running_loop().create_task(self._answer(event, perform))
+            self._effects[task] = event.task
+            task.add_done_callback(self._effects.pop)
 
-    async def _answer(self, request: Requested) -> None:
+    async def _answer(self, request: Requested, perform: Perform) -> None:
         try:
-            value = await self._perform(read_operation(request.operation, request.arguments))
+            value = await perform(read_operation(request.operation, request.arguments))
             ok = True
         except LlmspellError as error:
             ok, value = False, error.to_value()

@@ -85,7 +85,7 @@ def read_spec(declaration: JSON, origin: Origin, *, default_name: str = "") -> S
     if kind not in _KINDS:
         what = "nothing" if declaration is None else "no spell, agent, tool or workflow"
         raise SpecMissing(f"the file returns {what}", where=origin.where(0))
-    line = int(table.get("$line") or 0)
+    line = _line(table)
     fields = {key: value for key, value in table.items() if not key.startswith("$")}
     if kind == "agent":
         return _published_agent(fields, line, origin, default_name)
@@ -100,9 +100,15 @@ def read_agent(declaration: Object, origin: Origin) -> AgentSpec:
     Raises:
         SpecError: With file and line.
     """
-    line = int(declaration.get("$line") or 0)
+    line = _line(declaration)
     fields = {key: value for key, value in declaration.items() if not key.startswith("$")}
     return _agent(fields, line, origin)
+
+
+def _line(table: Object) -> int:
+    # Constructors set it, but any table may come from a file.
+    line = table.get("$line")
+    return line if isinstance(line, int) else 0
 
 
 def functions_in(value: Any) -> Iterator[FunctionRef]:
@@ -230,7 +236,7 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
             "'workflow' must be made by Workflow.sequential or Workflow.parallel",
             where=origin.where(line, "workflow"),
         )
-    line = int(node.get("$line") or line)
+    line = _line(node) or line
     what = constructor("workflow", node)
     fields = {key: item for key, item in node.items() if not key.startswith("$")}
     _known(fields, set(_WORKFLOW_KEYS.get(str(node.get("type")), ())), what, line, origin)

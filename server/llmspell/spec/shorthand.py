@@ -50,8 +50,8 @@ def to_schema(value: JSON, *, closed: bool, path: str = "") -> Object:
 def _object(fields: Object, *, closed: bool, path: str) -> Object:
     def order(item: tuple[str, JSON]) -> tuple[int, int, str]:
         name, field = item
-        made = is_made(field)
-        return (0, int(field.get("$seq", 0)), name) if made else (1, 0, name)
+        sequence = field.get("$seq") if is_made(field) else None
+        return (0, sequence, name) if isinstance(sequence, int) else (1, 0, name)
 
     properties: Object = {}
     required: list[str] = []

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from llmspell.bridge.meeting import (
 
 
 @contextmanager
-def somebody_else(state: Path, greeting: Any) -> Iterator[list[bytes]]:
+def somebody_else(state: Path, greeting: Any) -> Generator[list[bytes]]:
     """Listen on the socket of `state` as another version would, and say `greeting`."""
     state.mkdir(parents=True, exist_ok=True)
     heard: list[bytes] = []

@@ -11,15 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.support.owners import WAIT_SECONDS, OwnedProject, owned_project, wait_until
+from tests.support.owners import WAIT_SECONDS, BridgeClient, OwnedProject, owned_project, wait_until
+
+
+def greet(client: BridgeClient) -> str:
+    client.initialize()
+    return client.cast("hello", {}, 1)
 
 
 def test_eight_bridges_at_once_share_one_owner_and_all_are_answered(project: OwnedProject) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(project.bridge()) for _ in range(8)]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda client: client.initialize(), clients))
-            said = list(pool.map(lambda client: client.cast("hello", {}, 1), clients))
+            said = list(pool.map(greet, clients))
         assert said == ["Hello, world!"] * 8
         assert project.owners_begun == 1
 

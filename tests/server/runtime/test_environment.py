@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmspell.errors import LlmspellError, SpecSyntax
+from llmspell.errors import SpecSyntax
 from llmspell.runtime.engine import Program, ScriptLimits
 from tests.support.lua_scripts import Bench
 
@@ -111,7 +111,6 @@ async def test_bytecode_is_refused_by_name(lua: Bench, source: bytes) -> None:
         ("('ab'):rep(2, '-')", "ab-ab"),
         ("#string.rep('', 1 << 60)", 0),
         ("math.type(1) .. math.type(1.0)", "integerfloat"),
-        ("1 // 0 == math.huge", None),
         ("os.date('!%Y', 0)", "1970"),
         ("os.time { year = 2026, month = 1, day = 1, hour = 0 }", 1767225600),
         ("select('#', table.unpack({ 1, nil, 3 }, 1, 3))", 3),
@@ -123,9 +122,6 @@ async def test_bytecode_is_refused_by_name(lua: Bench, source: bytes) -> None:
 async def test_the_library_behaves_as_documented(
     lua: Bench, expression: str, expected: object
 ) -> None:
-    if expected is None:
-        assert "divide by zero" in (await lua.error(f"return {expression}", {}))["message"] or True
-        return
     assert await lua.value(f"return {expression}", {}) == expected
 
 
@@ -135,7 +131,7 @@ async def test_the_library_behaves_as_documented(
         ("setmetatable({}, { __gc = print })", "__gc is not available"),
         ("setmetatable(json.null, {})", "protected metatable"),
         ("string.format('%p', {})", "'%p' is not available"),
-        ("string.format('%d', 'x')", "bad argument #2 to 'format'"),
+        ("string.format('%d', 'x')", "bad argument #2 to 'string.format'"),
         ("string.rep('x', 1 << 60)", "too large"),
         ("os.date('%Ez', 0)", "invalid conversion specifier"),
         ("coroutine.yield(1)", "coroutine.yield outside a coroutine"),
@@ -144,7 +140,6 @@ async def test_the_library_behaves_as_documented(
         ("coroutine.close((coroutine.running()))", "a coroutine was expected"),
         ("json.null.x = 1", "json.null is read-only"),
         ("json.decode '{'", "json.decode: byte 2"),
-        ("json.decode '[1e400000000000000000000]'", ""),
         ("json.decode '9223372036854775808'", "64 bits"),
         ("json.encode(print)", "json.encode: cannot encode a function"),
         ("random(2, 1)", "the interval is empty"),
@@ -156,8 +151,6 @@ async def test_the_library_behaves_as_documented(
 async def test_misuse_is_told_with_the_authors_line(
     lua: Bench, statement: str, message: str
 ) -> None:
-    if not message:
-        return
     error = await lua.error(f"local _\n{statement}")
     assert message in error["message"]
     assert error["where"] == "spells/t.lua:3"
@@ -195,11 +188,3 @@ async def test_an_author_cannot_forge_a_request_of_the_host(lua: Bench) -> None:
 async def test_globals_do_not_travel_from_cast_to_cast(lua: Bench) -> None:
     for _ in range(2):
         assert await lua.value("count = (count or 0) + 1 string.x = 1 return count") == 1
-
-
-async def test_a_spell_cannot_make_the_kernel_use_its_functions(lua: Bench) -> None:
-    with pytest.raises(LlmspellError, match="cannot be declared"):
-        await lua.load("""
-            getmetatable("").__index = nil
-            return 1
-        """) if False else await lua.load("return Spell.create { x = coroutine.create(print) }")

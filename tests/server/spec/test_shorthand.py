@@ -29,6 +29,11 @@ def test_plain_tables_come_after_the_others_and_are_sorted() -> None:
     assert list(to_schema(fields, closed=True)["properties"]) == ["x", "y", "z"]
 
 
+def test_a_number_that_no_constructor_gave_does_not_matter() -> None:
+    fields: Object = {"b": {**made(1, type="string"), "$seq": "x"}, "a": made(2, type="string")}
+    assert list(to_schema(fields, closed=True)["properties"]) == ["a", "b"]
+
+
 def test_the_same_fields_in_another_order_give_the_same_schema() -> None:
     one = {"a": made(1, type="string"), "b": made(2, type="integer")}
     other = dict(reversed(one.items()))

@@ -385,7 +385,9 @@ def _parameters(context: ClientCallContext | None) -> dict[str, str]:
 
 def _parsed(value: Any, answer: _P) -> _P:
     try:
-        return ParseDict(value, answer, ignore_unknown_fields=True)
+        if not isinstance(value, dict):
+            raise ParseError("it is no object")
+        return ParseDict(cast("Object", value), answer, ignore_unknown_fields=True)
     except ParseError as error:
         raise A2AClientError(f"the agent's answer is not A2A: {error}") from None
 

@@ -29,6 +29,7 @@ from llmspell.errors import (
     RunNotFound,
     RunNotWaiting,
     SpellNotFound,
+    StateTooLarge,
     UsageError,
 )
 from llmspell.values import Object
@@ -49,6 +50,7 @@ _KINDS: tuple[tuple[type[LlmspellError], type[A2AError]], ...] = (
     (RunNotWaiting, UnsupportedOperationError),
     (InputInvalid, InvalidParamsError),
     (SpellNotFound, InvalidParamsError),
+    (StateTooLarge, InvalidParamsError),  # a message too large to be kept
     (UsageError, InvalidParamsError),
     (LlmspellError, InternalError),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeGuard
 
@@ -24,7 +25,7 @@ class ProgressReporter:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._last = 0.0
+        self._last: float | None = None
         self._total: float | None = None
 
     async def event(self, event: Event) -> None:
@@ -34,12 +35,14 @@ class ProgressReporter:
             return
         message = _message(event)
         if message:
-            self._last += _NUDGE
+            last = self._last or 0.0
+            # The second is for numbers so large that the nudge is lost in them.
+            self._last = max(last + _NUDGE, math.nextafter(last, math.inf))
             await self._report(self._last, self._total, message)
 
     async def _number(self, event: Event) -> None:
         done, total, message = (event.data.get(key) for key in ("done", "total", "message"))
-        if not _is_number(done) or done <= self._last:
+        if not _is_number(done) or (self._last is not None and done <= self._last):
             return
         self._last = done
         self._total = total if _is_number(total) else None

@@ -165,7 +165,7 @@ class McpEndpoint:
             async for event in handle.events(until_pause=True):
                 await reporter.event(event)
             return await handle.result()
-        except asyncio.CancelledError:
+        except BaseException:
             # Nobody else was given the run, so it ends with the request. In a task of its
             # own: a cancelled anyio scope cancels every await of its tasks again.
             self._spawn(_stop(starting))

@@ -70,9 +70,10 @@ class MessageWriter:
 
     async def refuse(self, code: int, message: str, id: RequestId | None, data: Any = None) -> None:
         """Answer something that never became a request."""
-        error = JSONRPCError(
-            jsonrpc="2.0", id=id, error=ErrorData(code=code, message=message, data=data)
-        )
+        detail = ErrorData(code=code, message=message)
+        if data is not None:
+            detail.data = data  # set at all, it would be written as null
+        error = JSONRPCError(jsonrpc="2.0", id=id, error=detail)
         try:
             await self.send(SessionMessage(error))
         except anyio.BrokenResourceError:

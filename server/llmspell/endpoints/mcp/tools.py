@@ -50,7 +50,8 @@ def _tool(spell: Published) -> Tool:
     return Tool(
         name=spell.name,
         title=spell.title or None,
-        description=spell.description or None,
+        # Several model APIs refuse a tool without one.
+        description=spell.description or spell.title or f"The spell {spell.name!r}.",
         input_schema=spell.input_schema or {"type": "object"},
         output_schema=spell.output_schema,
         # All four are always set. Where the author said nothing, the answer is the

@@ -31,7 +31,8 @@ S.coroutine = tasks.coroutines
 -- Passes the outcome of a raw function on; its error gets the author's position.
 local function checked(ok, ...)
   if ok then return ... end
-  error((...), 3)
+  local problem = ...
+  error(problem, errors.is_out_of_memory(problem) and 0 or 3)
 end
 
 ---------------------------------------------------------------- order

@@ -32,9 +32,9 @@ async def reported(*events: Event) -> Sent:
 
 async def test_the_spells_own_progress_is_passed_on() -> None:
     sent = await reported(
-        event("progress", done=1, total=3, message="reading"), event("progress", done=2.5, total=3)
+        event("progress", done=0, total=3, message="reading"), event("progress", done=2.5, total=3)
     )
-    assert sent == [(1, 3, "reading"), (2.5, 3, None)]
+    assert sent == [(0, 3, "reading"), (2.5, 3, None)]
 
 
 async def test_progress_that_goes_back_or_stands_still_is_not_sent() -> None:
@@ -77,7 +77,7 @@ async def test_other_events_tell_a_waiting_person_nothing() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.just("progress"), st.integers(-5, 50) | st.floats(0, 50))
+        st.tuples(st.just("progress"), st.integers(-5, 50) | st.floats(0, 1e18))
         | st.tuples(st.just("step.started"), st.just(0))
     )
 )

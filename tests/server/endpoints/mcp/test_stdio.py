@@ -92,8 +92,11 @@ async def test_a_line_that_is_not_json_is_answered_and_the_pipe_lives_on(pipe: P
     for line in (b"{nope\n", b"\xff\xfe\n", b"[" * 10_000 + b"\n"):
         await pipe.write(line)
         answer = await pipe.receive()
-        assert answer["error"]["code"] == -32700
         assert answer["id"] is None
+        assert answer["error"] == {
+            "code": -32700,
+            "message": "Parse error: the line is not JSON",
+        }
     assert "result" in await pipe.initialize()
 
 
@@ -253,6 +256,25 @@ async def test_a_changed_list_is_told_to_every_client_in_the_way_of_its_era(
             await endpoint.close()
             ended = await recent.receive()
             assert ended["id"] == 1  # a listen stream ends with its result
+        await endpoint.close()
+
+
+async def test_a_client_that_does_not_read_holds_up_no_other(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        endpoint = McpEndpoint(host)
+        async with pipe_to(endpoint) as stuck, pipe_to(endpoint) as other:
+            await stuck.initialize()
+            await other.initialize()
+            await other.request("ping")
+            # More answers than both socket buffers hold, none of them read.
+            text = {"text": "x" * 100_000}
+            for number in range(20):
+                await stuck.send("tools/call", {"name": "echo", "arguments": text}, id=f"n{number}")
+            for name in ("one", "two"):
+                write_spell(tmp_path, name, SPELLS["echo"])
+                await host.reload()
+                assert (await other.receive())["method"] == "notifications/tools/list_changed"
+            assert (await other.request("ping"))["result"] == {}
         await endpoint.close()
 
 

@@ -35,6 +35,11 @@ def test_a_tool_carries_what_the_spell_declares() -> None:
     assert tool.output_schema is None
 
 
+def test_every_tool_has_a_description() -> None:
+    tools = build(Published(name="bare"), Published(name="titled", title="A title")).modern
+    assert [tool.description for tool in tools] == ["The spell 'bare'.", "A title"]
+
+
 def test_spells_kept_from_mcp_are_neither_listed_nor_callable() -> None:
     tools = build(ECHO, Published(name="hidden", expose_mcp=False))
     assert [tool.name for tool in tools.modern] == ["echo"]
