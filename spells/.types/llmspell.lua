@@ -233,7 +233,7 @@ function Schema.object(fields, about, options) end
 
 ---------------------------------------------------------------- state
 
----Values that outlive the cast.
+---Values that outlive the cast. A dot or a colon calls a method.
 ---@class llmspell.StateScope
 local StateScope = {}
 
@@ -241,21 +241,25 @@ local StateScope = {}
 ---@param default? any
 ---@return any value
 ---@return string? version
+---@overload fun(self: llmspell.StateScope, key: string, default?: any): any, string?
 function StateScope.get(key, default) end
 
 ---@param key string
 ---@param value any
 ---@param options? { if_version?: string }
 ---@return string version
+---@overload fun(self: llmspell.StateScope, key: string, value: any, options?: table): string
 function StateScope.set(key, value, options) end
 
 ---@param key string
 ---@return boolean was_there
+---@overload fun(self: llmspell.StateScope, key: string): boolean
 function StateScope.delete(key) end
 
 ---@param key string
 ---@param by? number
 ---@return number
+---@overload fun(self: llmspell.StateScope, key: string, by?: number): number
 function StateScope.increment(key, by) end
 
 ---Read, change, write; again when somebody else wrote meanwhile.
@@ -263,12 +267,14 @@ function StateScope.increment(key, by) end
 ---@param change fun(value: any): any
 ---@return any value
 ---@return string version
+---@overload fun(self: llmspell.StateScope, key: string, change: fun(value: any): any): any, string
 function StateScope.update(key, change) end
 
 ---@param prefix? string
 ---@param options? { after?: string, limit?: integer, reverse?: boolean }
 ---@return { key: string, value: any, version: string }[] items
 ---@return string? next
+---@overload fun(self: llmspell.StateScope, prefix?: string, options?: table): table[], string?
 function StateScope.scan(prefix, options) end
 
 ---The spell's own state; `session`, `user` and `shared` reach further.

@@ -54,19 +54,23 @@ class Bench:
         default_factory=lambda: ScriptContext(run_id="run", now=1000.5, seed=b"seed")
     )
 
-    async def load(self, source: str, **modules: str) -> Any:
+    async def load(self, source: str, modules: Mapping[str, str] | None = None) -> Any:
         """Return the declaration of a file."""
         return await self.engine.load(program(source, modules=modules), self.limits)
 
-    async def open(self, source: str, **modules: str) -> Script:
+    async def open(self, source: str, modules: Mapping[str, str] | None = None) -> Script:
         """Return a script of a file that is not run yet."""
         return await self.engine.open(program(source, modules=modules), self.limits, self.context)
 
     async def call(
-        self, source: str, *arguments: JSON, answer: Answer = refuse_all, **modules: str
+        self,
+        source: str,
+        *arguments: JSON,
+        answer: Answer = refuse_all,
+        modules: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Load a file that returns one function or a spell with a `run`, and call it."""
-        script = await self.open(source, **modules)
+        script = await self.open(source, modules)
         try:
             script.load()
             task = script.call(FunctionRef(1), arguments, with_context=True)

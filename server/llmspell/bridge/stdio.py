@@ -93,10 +93,11 @@ class Bridge:
                 elif descriptor == self._stdin:
                     self._read_client()
                 elif self._owner is not None and descriptor == self._owner.fileno():
-                    if event & select.POLLOUT:
-                        self._write_owner()
+                    # First what it said: a write may find that it has gone.
                     if event & ~select.POLLOUT:
                         self._read_owner()
+                    if event & select.POLLOUT and self._owner is not None:
+                        self._write_owner()
         return 0
 
     # -- the loop -------------------------------------------------------------
@@ -221,6 +222,7 @@ class Bridge:
             UnreachableError: There is none, or it refuses the handshake.
         """
         connection = connect_or_spawn(self._address, "mcp").socket
+        self._owner_lines = Lines()
         try:
             if self._accepted and self._initialize is not None:
                 self._introduce(connection)
@@ -232,7 +234,6 @@ class Bridge:
             raise
         connection.setblocking(False)
         self._owner = connection
-        self._owner_lines = Lines()
         self._sent = 0
 
     def _introduce(self, connection: socket.socket) -> None:
@@ -241,18 +242,18 @@ class Bridge:
         connection.settimeout(ANSWER_SECONDS)
         message = {**(self._initialize or {}), "id": identifier}
         connection.sendall(json.dumps(message).encode() + b"\n")
-        lines = Lines()
         answer: dict[str, Any] | None = None
         while answer is None:
             data = connection.recv(CHUNK)
             if not data:
                 raise UnreachableError("the owner hung up")
-            for line in lines.feed(data):
-                for found in messages(line or b"") or ():
-                    if found.get("id") == identifier and "method" not in found:
-                        answer = found
-                    elif line is not None:
-                        self._to_client += line + b"\n"
+            for line in self._owner_lines.feed(data):
+                found = messages(line or b"") or []
+                ours = [each for each in found if each.get("id") == identifier]
+                if ours:
+                    answer = ours[0]
+                elif line is not None:
+                    self._to_client += line + b"\n"
         if "result" not in answer:
             raise UnreachableError("the owner refuses the client's handshake")
         if self._initialized is not None:
@@ -267,7 +268,9 @@ class Bridge:
             except BlockingIOError:
                 return
             except OSError:
-                self._lose()
+                # It has gone, but what it said before is still to be read.
+                while self._read_owner():
+                    pass
                 return
             if self._sent == len(line):
                 self._to_owner.popleft()
@@ -275,22 +278,24 @@ class Bridge:
                 self._sent = 0
                 self._unanswered.update(requests)
 
-    def _read_owner(self) -> None:
+    def _read_owner(self) -> bool:
+        """Take what the owner sent; return whether there was any."""
         assert self._owner is not None
         try:
             data = self._owner.recv(CHUNK)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._lose()
-            return
+            return False
         for line in self._owner_lines.feed(data):
             if line is not None:
                 self._note_answer(line)
                 self._to_client += line
                 self._to_client += b"\n"
+        return True
 
     def _note_answer(self, line: bytes) -> None:
         if not self._unanswered:

@@ -40,11 +40,10 @@ def hoist(arguments: list[str]) -> tuple[list[str], list[str]]:
     return options, rest
 
 
-def _bridge(options: list[str]) -> int:
+def _bridge(given: dict[str, str]) -> int:
     from llmspell.bridge.meeting import Address
     from llmspell.bridge.stdio import main
 
-    given = dict(zip(options[::2], options[1::2], strict=True))
     project, state = given.pop("--project", None), given.pop("--state", None)
     if "--config" in given:
         given["--config"] = os.path.abspath(given["--config"])
@@ -60,8 +59,13 @@ def main() -> NoReturn:
 
         print(f"llmspell {__version__}")
         sys.exit(0)
+    given = dict(zip(options[::2], options[1::2], strict=True))
     if rest == ["stdio"]:
-        sys.exit(_bridge(options))
+        sys.exit(_bridge(given))
+    if rest[:1] == ["own"]:
+        from llmspell.cli.own import main as own
+
+        sys.exit(own(given, rest[1:]))
     from llmspell.cli.app import run
 
     sys.exit(run([*options, *rest]))

@@ -6,6 +6,7 @@ package it imports when it runs, so that `--help` stays quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -18,7 +19,6 @@ from llmspell.cli.exec import exec_
 from llmspell.cli.info import info
 from llmspell.cli.init import init
 from llmspell.cli.install import install
-from llmspell.cli.own import own
 from llmspell.cli.place import Place
 from llmspell.cli.run import run as run_command
 from llmspell.cli.serve import serve
@@ -26,6 +26,9 @@ from llmspell.cli.spells import app as spells_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
 from llmspell.errors import LlmspellError, UsageError
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 app = typer.Typer(
     name="llmspell",
@@ -67,9 +70,16 @@ def options(
         ),
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Least level logged by the owner this command starts or is: debug, info, "
+            "warning, error.",
+        ),
     ] = None,
-    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Form of that log: text or json.")
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -79,6 +89,13 @@ def options(
 
     Global options may stand before or after the command.
     """
+    # An owner that lives would not notice, so what it can't be told is refused here.
+    if log_level not in (None, *LOG_LEVELS):
+        raise UsageError(f"no log level {log_level!r}", hint=f"levels: {', '.join(LOG_LEVELS)}")
+    if log_format not in (None, *LOG_FORMATS):
+        raise UsageError(f"no log format {log_format!r}", hint=f"formats: {', '.join(LOG_FORMATS)}")
+    if config is not None and not os.path.isfile(config):
+        raise UsageError(f"no settings file {config!r}", hint="--config names a TOML file")
     context.obj = Place(project, state, config, log_level, log_format)
 
 
@@ -99,7 +116,6 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
 for _name, _command in _COMMANDS:
     app.command(_name)(_command)
 app.add_typer(spells_app, name="spells")
-app.command("own", hidden=True)(own)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,38 +1,52 @@
-"""`llmspell own`: the owner as a process of its own. Started by whoever finds none; hidden."""
+"""`llmspell own`: the owner as a process of its own. Started by whoever finds none.
+
+It is no command for people, and does without the library that reads theirs:
+somebody waits for it to be ready.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Annotated
+import sys
 
-import typer
-
-from llmspell.cli.place import place_of
+from llmspell.cli.place import Place
 from llmspell.errors import InternalError, LlmspellError
 from llmspell.values import dumps
 
 
-def own(
-    context: typer.Context,
-    ready: Annotated[
-        int, typer.Option(metavar="FD", help="Descriptor told when connections are accepted.")
-    ] = -1,
-) -> None:
-    """Own the state directory and serve its socket until stopped or idle."""
+def main(options: dict[str, str], arguments: list[str]) -> int:
+    """Own the state directory and serve its socket until stopped or idle; return the exit status.
+
+    Args:
+        options: The global options, by name.
+        arguments: `--ready FD`: the descriptor that is told when connections are accepted.
+    """
+    ready = int(arguments[1]) if arguments[:1] == ["--ready"] else -1
     # A detached process must not hold what the client that started it had open.
     os.closerange(3, max(3, ready))
     os.closerange(max(3, ready + 1), 256)
     parent = Parent(ready)
     try:
-        _own(context, parent)
+        _own(
+            Place(
+                project=options.get("--project"),
+                state=options.get("--state"),
+                config=options.get("--config"),
+                log_level=options.get("--log-level"),
+                log_format=options.get("--log-format"),
+            ),
+            parent,
+        )
     except LlmspellError as error:
         parent.tell(dumps(error.to_value()))
-        raise
+        print(error.report(), file=sys.stderr)
+        return 1
     # Whoever waits must be told before the traceback goes to the log.
     except Exception as error:
         parent.tell(dumps(InternalError(f"{type(error).__name__}: {error}").to_value()))
         raise
+    return 0
 
 
 class Parent:
@@ -58,11 +72,11 @@ class Parent:
             os.close(descriptor)
 
 
-def _own(context: typer.Context, parent: Parent) -> None:
+def _own(place: Place, parent: Parent) -> None:
     from llmspell.cli.logs import set_up_logging
     from llmspell.cli.owning import owning, run_loop
 
-    project = place_of(context).open()
+    project = place.open()
     set_up_logging(project.settings.log)
     os.chdir(project.root)
     log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from llmspell.bridge.meeting import Address
 
 if TYPE_CHECKING:
+    import typer
+
     from llmspell.config import Project
     from llmspell.host.remote import RemoteHost
 

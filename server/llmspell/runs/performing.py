@@ -194,7 +194,7 @@ class Performer:
         label = effect.label or castable.name
         outcome = await self._begin_child(castable, effect.input, label)
         if outcome.error is not None:
-            raise LlmspellError.from_value(outcome.error)
+            raise _of_child(outcome.error)
         if outcome.content is not None:
             return {"content": outcome.content}
         return outcome.output
@@ -219,7 +219,7 @@ class Performer:
         prompt = effect.prompt if isinstance(effect.prompt, str) else dumps(effect.prompt)
         outcome = await self._begin_child(castable, {"prompt": prompt}, castable.name)
         if outcome.error is not None:
-            raise LlmspellError.from_value(outcome.error)
+            raise _of_child(outcome.error)
         text = outcome.output if isinstance(outcome.output, str) else dumps(outcome.output)
         return {
             "text": text,
@@ -443,6 +443,17 @@ class _Deltas:
             self._live.note("model.delta", data)
             self._text.clear()
             self._size = 0
+
+
+def _of_child(value: Object) -> LlmspellError:
+    """Return the error of a child as its parent meets it.
+
+    Without the child's run id, which the log has: an error names the run it ended,
+    and that is now the parent, unless it catches the error.
+    """
+    error = LlmspellError.from_value(value)
+    error.run_id = None
+    return error
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -77,7 +77,7 @@ class Channel:
         self._write()
         try:
             if not self._born.is_set():
-                await self._birth()
+                await self.birth()  # the script's own time begins when it has a process
             self._has_moved = self._is_late = False
             self._set_alarm()
             return await reply
@@ -89,8 +89,12 @@ class Channel:
             if self._alarm is not None:
                 self._alarm.cancel()
 
-    async def _birth(self) -> None:
-        # The script's own time begins when it has a process.
+    async def birth(self) -> None:
+        """Return once the worker is forked.
+
+        Raises:
+            WorkerDied: It takes too long.
+        """
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._born.wait()
@@ -102,6 +106,8 @@ class Channel:
         if self.is_closed:
             return
         self.is_closed = True
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(WorkerDied("the script was ended", where=self._name))
         self._born.set()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)

@@ -124,6 +124,12 @@ class Pool:
         """Process ids of the workers that are forked."""
         return [channel.pid for channel in (*self._idle, *self._active) if channel.pid is not None]
 
+    async def warm_up(self) -> None:
+        """Return once the workers to be kept ready are forked."""
+        self._refill()
+        for channel in tuple(self._idle):
+            await channel.birth()
+
     def acquire(self, limits: ScriptLimits, name: str) -> Channel:
         """Return a worker for the script of file `name`.
 

@@ -92,7 +92,7 @@ class AgentSpec(_Declared):
     model: str = Field(default="", description="provider/model or a role; default from settings.")
     system: str = Field(default="", description="Its instructions.")
     tools: tuple[str | Object, ...] = Field(
-        (), description="What it may call: names, or spells, agents and tools themselves."
+        default=(), description="What it may call: names, or spells, agents and tools themselves."
     )
     output: Object | None = Field(default=None, description="Schema of a structured answer.")
     limits: AgentLimits = Field(

@@ -76,8 +76,8 @@ def test_an_owner_that_was_stopped_stays_so_until_a_client_asks_something(
         assert project.owners_begun == 2
 
 
-def test_answers_that_come_after_the_end_of_input_are_passed_on(project: OwnedProject) -> None:
-    with project.bridge() as client:
+def test_answers_that_come_after_the_end_of_input_are_passed_on(shared: OwnedProject) -> None:
+    with shared.bridge() as client:
         client.initialize()
         client.send("tools/call", {"name": "nap", "arguments": {"seconds": 0.3}}, 1)
         client.close_input()
@@ -85,14 +85,14 @@ def test_answers_that_come_after_the_end_of_input_are_passed_on(project: OwnedPr
         assert client.process.wait(WAIT_SECONDS) == 0
 
 
-def test_a_last_line_without_a_newline_is_a_message(project: OwnedProject) -> None:
-    done = project.run("stdio", input='{"jsonrpc":"2.0","id":1,"method":"ping"}')
+def test_a_last_line_without_a_newline_is_a_message(shared: OwnedProject) -> None:
+    done = shared.run("stdio", input='{"jsonrpc":"2.0","id":1,"method":"ping"}')
     assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 1, "result": {}}
     assert done.returncode == 0
 
 
-def test_the_bridge_ends_when_nobody_reads_its_answers(project: OwnedProject) -> None:
-    process = project.start("stdio")
+def test_the_bridge_ends_when_nobody_reads_its_answers(shared: OwnedProject) -> None:
+    process = shared.start("stdio")
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -103,28 +103,28 @@ def test_the_bridge_ends_when_nobody_reads_its_answers(project: OwnedProject) ->
         assert process.wait(WAIT_SECONDS) == 0
 
 
-def test_a_change_of_the_spells_reaches_a_client_that_asked_nothing(project: OwnedProject) -> None:
-    with project.bridge() as client:
+def test_a_change_of_the_spells_reaches_a_client_that_asked_nothing(shared: OwnedProject) -> None:
+    with shared.bridge() as client:
         client.initialize()
         assert client.cast("hello", {}, 1) == "Hello, world!"
-        source = (project.root / "spells" / "hello.lua").read_text(encoding="utf-8")
+        source = (shared.root / "spells" / "hello.lua").read_text(encoding="utf-8")
         changed = source.replace('"hello"', '"salute"')
-        (project.root / "spells" / "salute.lua").write_text(changed, encoding="utf-8")
+        (shared.root / "spells" / "salute.lua").write_text(changed, encoding="utf-8")
         assert client.read()["method"] == "notifications/tools/list_changed"
         assert client.cast("salute", {}, 2) == "Hello, world!"
 
 
 def test_lines_that_are_not_json_are_answered_and_the_stream_lives_on(
-    project: OwnedProject,
+    shared: OwnedProject,
 ) -> None:
-    with project.bridge() as client:
+    with shared.bridge() as client:
         client.write(b"this is not json\n\n")
         assert client.read()["error"]["code"] == -32700
         assert client.request("ping", {}, 1)["result"] == {}
 
 
-def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(project: OwnedProject) -> None:
-    with project.bridge() as client:
+def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(shared: OwnedProject) -> None:
+    with shared.bridge() as client:
         megabyte = b"x" * (1 << 20)
         for _ in range(33):
             client.write(megabyte)
@@ -134,8 +134,8 @@ def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(project: Owne
         assert client.request("ping", {}, 1)["result"] == {}
 
 
-def test_a_large_message_passes_both_ways(project: OwnedProject) -> None:
-    with project.bridge() as client:
+def test_a_large_message_passes_both_ways(shared: OwnedProject) -> None:
+    with shared.bridge() as client:
         client.initialize()
         name = "n" * 2_000_000
         assert client.cast("hello", {"name": name}, 1) == f"Hello, {name}!"
@@ -238,11 +238,11 @@ def test_an_owner_that_nobody_needs_ends_and_leaves_no_socket(tmp_path: Path) ->
         assert "nobody for 0.5 s" in project.log
 
 
-def test_only_this_user_can_reach_the_owner(project: OwnedProject) -> None:
-    assert project.run("run", "hello").returncode == 0
-    assert (project.state / "s.sock").stat().st_mode & 0o777 == 0o600
-    assert project.state.stat().st_mode & 0o777 == 0o700
-    assert (project.state / "log" / "owner.log").stat().st_mode & 0o777 == 0o600
+def test_only_this_user_can_reach_the_owner(shared: OwnedProject) -> None:
+    assert shared.run("run", "hello").returncode == 0
+    assert (shared.state / "s.sock").stat().st_mode & 0o777 == 0o600
+    assert shared.state.stat().st_mode & 0o777 == 0o700
+    assert (shared.state / "log" / "owner.log").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_owner_holds_nothing_of_the_client_that_started_it(project: OwnedProject) -> None:

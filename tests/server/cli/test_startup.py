@@ -76,7 +76,7 @@ def test_help_loads_no_heavy_library() -> None:
     assert HEAVY & loaded(RUN, "--help") == set()
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "own", "call"])
+@pytest.mark.parametrize("command", ["run", "serve", "check", "call"])
 def test_help_of_a_command_loads_nothing_of_what_it_will_use(command: str) -> None:
     assert OURS_TO_AVOID & loaded(RUN, command, "--help") == set()
 
@@ -100,7 +100,16 @@ def test_global_options_are_found_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--bogus",), ("nosuch",), ("run",), ("run", "hello", "--bogus"), ("stdio", "extra")],
+    [
+        ("--bogus",),
+        ("nosuch",),
+        ("run",),
+        ("run", "hello", "--bogus"),
+        ("run", "hello", "--log-level", "loud"),
+        ("run", "hello", "--log-format", "xml"),
+        ("run", "hello", "--config", "missing.toml"),
+        ("stdio", "extra"),
+    ],
 )
 def test_a_command_line_without_meaning_is_a_usage_error_on_stderr(
     shared: OwnedProject, arguments: tuple[str, ...]
@@ -108,5 +117,5 @@ def test_a_command_line_without_meaning_is_a_usage_error_on_stderr(
     done = shared.run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "llmspell" in done.stderr
+    assert done.stderr != ""
     assert "Traceback" not in done.stderr

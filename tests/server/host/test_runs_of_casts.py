@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from llmspell.clock import ManualClock
 from llmspell.errors import RunCanceled, RunNotCancelable, RunNotFound, RunNotWaiting, UsageError
 from llmspell.host.host import Host
 from llmspell.host.interface import RunHandle
@@ -84,6 +84,26 @@ return Spell.create {
   run = function(input)
     if input.deep then return outer:cast {} end
     return inner:cast {}
+  end,
+}
+"""
+
+INLINE = """
+local again
+again = Spell.create {
+  name = "again",
+  run = function(input) return again:cast { n = input.n + 1 } end,
+}
+local late = Spell.create {
+  name = "late",
+  budget = { seconds = 5 },
+  run = function() sleep(60) return "late" end,
+}
+return Spell.create {
+  run = function(input)
+    if input.endless then return again:cast { n = 1 } end
+    local ok, problem = pcall(late.cast, late, {})
+    return problem.code
   end,
 }
 """
@@ -169,6 +189,7 @@ SPELLS = {
     "waits_for_child": WAITS_FOR_CHILD,
     "recurses": RECURSES,
     "shallow": SHALLOW,
+    "inline": INLINE,
     "meets": MEETS,
     "flow": FLOW,
     "rows": ROWS,
@@ -317,9 +338,11 @@ async def test_a_child_is_a_run_of_its_own_and_an_event_of_its_parents(host: Hos
 
 
 async def test_an_error_of_a_child_that_nobody_catches_is_its_parents(host: Host) -> None:
-    source = "Spell.get('fails'):cast {}"
+    source = "\nSpell.get('fails'):cast {}"
     outcome = await host.cast_source("x.lua", source, {})
     assert outcome.error is not None
+    assert outcome.error["run_id"] == outcome.run_id
+    assert outcome.error["where"] == "spells/fails.lua:1"
     assert outcome.error["message"] == "no"
     assert outcome.error["data"]["code"] == "x.y"
 
@@ -339,6 +362,24 @@ async def test_a_spell_may_give_itself_less_depth(host: Host) -> None:
     error = (await host.cast("shallow", {"deep": True})).error
     assert error is not None
     assert error["data"]["limit"] == "depth"
+
+
+async def test_spells_of_one_file_nest_no_deeper_than_published_ones(host: Host) -> None:
+    async with asyncio.timeout(20):
+        error = (await host.cast("inline", {"endless": True})).error
+    assert error is not None
+    assert error["code"] == "budget.exhausted"
+    assert error["data"]["limit"] == "depth"
+
+
+async def test_a_spell_of_the_same_file_has_a_deadline_of_its_own(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with open_host(tmp_path, {"inline": INLINE}, clock=clock) as host:
+        async with asyncio.timeout(10):
+            handle = await host.start("inline", {})
+            await clock.sleeper(3)  # two deadlines and the sleep
+            await clock.advance(6)
+            assert (await handle.result()).output == "limit.wall_clock"
 
 
 # --- side by side
@@ -440,9 +481,9 @@ async def test_cancelling_the_waiter_stops_the_run(host: Host) -> None:
 
 async def saved(host: Host, caller: Caller) -> None:
     """Return once a run of this caller is in the store: it is, as soon as it acts."""
+    # Every look gives the loop to whatever else runs on it.
     while not (await host.runs(caller=caller)).total:
-        # Whatever else runs on this loop has its turn.
-        await asyncio.sleep(0)
+        await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0))})
 
 
 async def test_a_handle_stops_its_run_and_everything_it_began(host: Host) -> None:
@@ -633,17 +674,19 @@ async def test_runs_a_killed_process_left_are_ended_as_interrupted_by_the_next(
     write_spells(tmp_path, spells)
     roots = environment()
     roots["PYTHONPATH"] += ":" + str(Path(__file__).parents[3])
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        KILLED,
+        str(tmp_path),
         env=roots,
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    with process.stdout:
-        line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 20)
+    async with asyncio.timeout(20):
+        line = (await process.stdout.readline()).decode()
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        await process.wait()
     run_id = line.split()[0]
     async with Host.open(project(tmp_path), watch=False) as host, asyncio.timeout(10):
         handle = await host.run(run_id, caller=ME)

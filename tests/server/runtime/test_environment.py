@@ -6,6 +6,8 @@ from llmspell.errors import SpecSyntax
 from llmspell.runtime.engine import Program, ScriptLimits
 from tests.support.lua_scripts import Bench
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 GLOBALS = """
     Agent Content Log Schema Spell State Tool Workflow _G _VERSION assert coroutine error
     getmetatable ipairs json math next now os pairs parallel pcall print random rawequal rawget
@@ -114,7 +116,10 @@ async def test_bytecode_is_refused_by_name(lua: Bench, source: bytes) -> None:
         ("os.date('!%Y', 0)", "1970"),
         ("os.time { year = 2026, month = 1, day = 1, hour = 0 }", 1767225600),
         ("select('#', table.unpack({ 1, nil, 3 }, 1, 3))", 3),
-        ("json.encode { b = { 1, 2.5, json.null }, a = json.array() }", '{"a":[],"b":[1,2.5,null]}'),
+        (
+            "json.encode { b = { 1, 2.5, json.null }, a = json.array() }",
+            '{"a":[],"b":[1,2.5,null]}',
+        ),
         ("#json.decode '[1,null,3]'", 3),
         ("coroutine.isyieldable()", False),
     ],
@@ -157,6 +162,10 @@ async def test_misuse_is_told_with_the_authors_line(
     assert "llmspell" not in error["message"]
 
 
+def _fine(operation: str, arguments: object) -> str:
+    return "fine"
+
+
 async def test_poisoned_libraries_hurt_the_spell_only(lua: Bench) -> None:
     outcome = await lua.body(
         """
@@ -168,7 +177,7 @@ async def test_poisoned_libraries_hurt_the_spell_only(lua: Bench) -> None:
         for name in pairs(_G) do if name ~= "_G" then _G[name] = nil end end
         return { keep:cast { a = 1 } }
         """,
-        answer=lambda *_: "fine",
+        answer=_fine,
     )
     assert outcome.value == ["fine"]
 

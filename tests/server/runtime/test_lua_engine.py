@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,14 +16,16 @@ from llmspell.errors import (
 )
 from llmspell.runtime.engine import Finished, Loaded, Requested, ScriptContext
 from llmspell.values import FunctionRef
-from tests.support.lua_scripts import Bench, drive, program
+from tests.support.lua_scripts import Answer, Bench, drive, program, refuse_all
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def answering(**results: Any) -> Any:
+def answering(**results: object | Callable[[Any], object]) -> Answer:
     """Answer operations by name, dots as underscores; an error is raised."""
 
     def answer(operation: str, arguments: Any) -> Any:
-        result = results[operation.replace(".", "_")]
+        result: Any = results[operation.replace(".", "_")]
         if isinstance(result, LlmspellError):
             raise result
         return result(arguments) if callable(result) else result
@@ -55,7 +58,7 @@ class TestDeclarations:
     async def test_the_line_is_the_main_files_when_a_module_constructs(self, lua: Bench) -> None:
         declaration = await lua.load(
             'local make = require "make"\n\nreturn make()',
-            make="return function() return Spell.create {} end",
+            modules={"make": "return function() return Spell.create {} end"},
         )
         assert declaration["$line"] == 3
 
@@ -163,7 +166,9 @@ class TestDeclarations:
         assert declaration["nmae"] == "x"
 
     async def test_a_declaration_equal_to_the_expected_one_is_accepted(self, lua: Bench) -> None:
-        source = "return Spell.create { b = 1, a = { 1.5, 'x', {} }, run = function() return 1 end }"
+        source = (
+            "return Spell.create { b = 1, a = { 1.5, 'x', {} }, run = function() return 1 end }"
+        )
         declaration = await lua.load(source)
         for expected in (declaration, dict(reversed(declaration.items()))):
             script = await lua.open(source)
@@ -219,7 +224,7 @@ class TestLoading:
 
     async def test_broken_lua_in_a_module_names_the_module(self, lua: Bench) -> None:
         with pytest.raises(SpecSyntax) as got:
-            await lua.load('return require "lib.util"', **{"lib.util": "x = = 1"})
+            await lua.load('return require "lib.util"', modules={"lib.util": "x = = 1"})
         assert got.value.where == "spells/lib/util.lua:1"
 
     async def test_an_error_at_the_top_level_is_a_spec_error(self, lua: Bench) -> None:
@@ -266,13 +271,13 @@ class TestModules:
             a.n = a.n + 1
             return function() return { b.n, a == b, require "lib.deep" } end
             """,
-            **{"counter": "return { n = 1 }", "lib.deep": "return ..."},
+            modules={"counter": "return { n = 1 }", "lib.deep": "return ..."},
         )
         assert outcome.value == [2, True, "lib.deep"]
 
     async def test_modules_that_need_each_other_are_named_in_a_circle(self, lua: Bench) -> None:
         with pytest.raises(SpecError, match="a -> b -> a"):
-            await lua.load('return require "a"', a='require "b"', b='require "a"')
+            await lua.load('return require "a"', modules={"a": 'require "b"', "b": 'require "a"'})
 
     async def test_a_missing_module_is_named_at_the_line(self, lua: Bench) -> None:
         with pytest.raises(SpecError, match="no module 'nope'") as got:
@@ -281,7 +286,8 @@ class TestModules:
 
     async def test_a_module_may_not_act_when_it_is_first_needed_in_a_run(self, lua: Bench) -> None:
         outcome = await lua.call(
-            "return function() return require 'late' end", late="return State.get 'k'"
+            "return function() return require 'late' end",
+            modules={"late": "return State.get 'k'"},
         )
         assert "cannot be called inside the top level of module 'late'" in outcome.value["message"]
 
@@ -306,7 +312,7 @@ class TestCalls:
         script = await lua.open("return function(...) return { n = select('#', ...), ... } end")
         script.load()
         task = script.call(FunctionRef(1), [], with_context=False)
-        outcome = await drive(script, task, lambda *_: None)
+        outcome = await drive(script, task, refuse_all)
         await script.close()
         assert outcome.value == {"n": 0}
 
@@ -327,7 +333,7 @@ class TestCalls:
         script = await lua.open("return Spell.create {}")
         script.load()
         task = script.call(FunctionRef(9), [], with_context=False)
-        outcome = await drive(script, task, lambda *_: None)
+        outcome = await drive(script, task, refuse_all)
         await script.close()
         assert outcome.value["code"] == "internal"
 
@@ -462,6 +468,11 @@ class TestEffects:
             ("template", {"text": "{{x}}", "data": {"x": 1}}),
         ]
 
+    @pytest.mark.parametrize("call", ["State.shared.increment('n')", "State.shared:increment 'n'"])
+    async def test_state_is_called_with_a_dot_or_a_colon(self, lua: Bench, call: str) -> None:
+        outcome = await lua.body(f"return {call}", answer=answering(state_increment=1))
+        assert outcome.requests == [("state.increment", {"scope": "shared", "key": "n", "by": 1})]
+
     async def test_results_come_back_as_lua_values(self, lua: Bench) -> None:
         value = await lua.value(
             """
@@ -492,17 +503,22 @@ class TestEffects:
             end)
             local proxy = setmetatable({}, { __index = function(_, key) return get(key) end,
                                              __eq = function() return get "eq" == "EQ" end })
-            local function iterator() return coroutine.wrap(function() coroutine.yield(get "for") end) end
             local collected = {}
-            for item in iterator() do collected[#collected + 1] = item end
+            for item in coroutine.wrap(function() coroutine.yield(get "for") end) do
+              collected[#collected + 1] = item
+            end
             local closed
-            do local handle <close> = setmetatable({}, { __close = function() closed = get "close" end }) end
+            do
+              local closing = { __close = function() closed = get "close" end }
+              local handle <close> = setmetatable({}, closing)
+            end
             local nested = coroutine.wrap(function()
               return coroutine.wrap(function() return get "nested" end)()
             end)()
-            local via_x = select(2, xpcall(function() return get "xpcall" end, function(e) return e end))
-            return { caught, generator(), generator(), proxy.index, proxy == setmetatable({}, getmetatable(proxy)),
-                     collected[1], closed, nested, via_x }
+            local _, handled = xpcall(function() return get "xpcall" end, tostring)
+            local equal = proxy == setmetatable({}, getmetatable(proxy))
+            return { caught, generator(), generator(), proxy.index, equal, collected[1], closed,
+                     nested, handled }
             """,
             answer=answering(state_get=lambda a: [a["key"].upper(), "1"]),
         )
@@ -579,18 +595,18 @@ class TestEffects:
     @pytest.mark.parametrize(
         ("body", "callback"),
         [
-            ("table.sort({ 3, 2, 1 }, function(a, b) State.get 'k' return a < b end)", "sort"),
-            ("(('x'):gsub('x', function() return (State.get 'k') end))", "gsub"),
+            ("table.sort({ 3, 2, 1 }, uses)", "sort"),
+            ("string.gsub('x', 'x', uses)", "gsub"),
             (
-                "tostring(setmetatable({}, { __tostring = function() State.get 'k' return '' end }))",
+                "tostring(setmetatable({}, { __tostring = function() State.get 'k' end }))",
                 "__tostring",
             ),
             (
-                "coroutine.wrap(function() table.sort({ 2, 1 }, function() State.get 'k' end) end)()",
+                "coroutine.wrap(function() table.sort({ 2, 1 }, uses) end)()",
                 "sort",
             ),
             (
-                "table.sort({ 2, 1 }, function() coroutine.wrap(function() State.get 'k' end)() end)",
+                "table.sort({ 2, 1 }, function() coroutine.wrap(uses)() end)",
                 "sort",
             ),
             ("State.update('n', function() State.get 'k' end)", "the function of State.update"),
@@ -601,7 +617,7 @@ class TestEffects:
         self, lua: Bench, body: str, callback: str
     ) -> None:
         error = await lua.error(
-            f"\nlocal x = {body}" if body.startswith("(") else f"\n{body}",
+            f"local function uses() State.get 'k' return true end {body}",
             answer=answering(state_get=[1, "1"]),
         )
         assert "cannot be called inside" in error["message"]
@@ -683,8 +699,7 @@ class TestErrors:
             "code": "spell.raised",
             "message": "kaput",
             "where": "spells/t.lua:2",
-            "traceback": "spells/t.lua:2: in helper\n"
-            "spells/t.lua:3: in the function of line 1",
+            "traceback": "spells/t.lua:2: in helper\nspells/t.lua:3: in the function of line 1",
         }
 
     async def test_an_error_table_keeps_the_authors_code_in_data(self, lua: Bench) -> None:
@@ -703,7 +718,8 @@ class TestErrors:
             """
             local ok, e = pcall(State.get, "k")
             local here, message = pcall(function() return (State.get "k") end)
-            return { ok, e.code, e.message, e.hint, e.data.pid, tostring(message), "got " .. message }
+            return { ok, e.code, e.message, e.hint, e.data.pid, tostring(message),
+                     "got " .. message }
             """,
             answer=answering(state_get=StateConflict("changed", hint="again", data={"pid": 3})),
         )
@@ -786,7 +802,9 @@ class TestErrors:
 
 class TestDeterminism:
     BODY = """
-        local function draw() return { random(), random(6), random(-5, 5), uuid(), math.random(100) } end
+        local function draw()
+          return { random(), random(6), random(-5, 5), uuid(), math.random(100) }
+        end
         local branches = parallel { draw, draw }
         State.get "k"
         return { draw(), branches, now(), os.time(), os.date("!%Y-%m-%d"), os.clock() }
@@ -805,7 +823,7 @@ class TestDeterminism:
 
     async def test_now_is_the_time_of_the_last_answer(self, lua: Bench) -> None:
         value = await lua.value(
-            "local before = now() State.get 'k' local a = now() State.get 'k' return { before, a, now() }",
+            "local a = now() State.get 'k' local b = now() State.get 'k' return { a, b, now() }",
             answer=answering(state_get=[1, "1"]),
         )
         assert value == [1000.5, 2000.0, 2001.0]
@@ -826,7 +844,8 @@ class TestDeterminism:
 
     async def test_pairs_and_next_go_in_the_same_order_everywhere(self, lua: Bench) -> None:
         value = await lua.value("""
-            local t = { 10, 20, z = 1, a = 2, ["é"] = 3, [2.5] = 4, [-1] = 5, [true] = 6, [false] = 7 }
+            local t = { 10, 20, z = 1, a = 2, ["é"] = 3, [2.5] = 4, [-1] = 5 }
+            t[true], t[false] = 6, 7
             local order, walked, key = {}, {}, nil
             for k in pairs(t) do order[#order + 1] = tostring(k) end
             repeat
@@ -852,7 +871,8 @@ class TestDeterminism:
     async def test_pairs_honours_its_metamethod(self, lua: Bench) -> None:
         value = await lua.value("""
             local got
-            local t = setmetatable({}, { __pairs = function(t) return function(_, k) if not k then return 1, 2 end end, t end })
+            local function once(_, k) if not k then return 1, 2 end end
+            local t = setmetatable({}, { __pairs = function(t) return once, t end })
             for k, v in pairs(t) do got = k + v end
             return got
         """)

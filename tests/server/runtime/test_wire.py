@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmspell.runtime import wire
 from llmspell.runtime.lua.cell import Cell
-from llmspell.values import JSON, FunctionRef, canonical
+from llmspell.values import JSON, FunctionRef, Object, canonical
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -57,11 +57,10 @@ def kernel() -> Kernel:
 def without_nulls(value: JSON) -> JSON:
     """Return what a script sees: an absent field and a null one are the same in Lua."""
     if isinstance(value, dict):
-        fields: dict[str, JSON] = value
+        fields = cast(Object, value)
         return {key: without_nulls(item) for key, item in fields.items() if item is not None}
     if isinstance(value, list):
-        items: list[JSON] = value
-        return [without_nulls(item) for item in items]
+        return [without_nulls(item) for item in cast("list[JSON]", value)]
     return value
 
 

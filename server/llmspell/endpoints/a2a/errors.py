@@ -21,8 +21,6 @@ from a2a.utils.errors import (
 )
 
 from llmspell.errors import (
-    AccessError,
-    AccessUnauthenticated,
     InputInvalid,
     LlmspellError,
     RunNotCancelable,
@@ -40,9 +38,6 @@ _log = logging.getLogger(__name__)
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 A2A_DOMAIN = "a2a-protocol.org"
-
-UNAUTHENTICATED = 4401
-FORBIDDEN = 4403
 
 _KINDS: tuple[tuple[type[LlmspellError], type[A2AError]], ...] = (
     (RunNotFound, TaskNotFoundError),
@@ -75,9 +70,6 @@ def error_of(error: Exception) -> Error:
         return error.error
     if isinstance(error, A2AError):
         return _of_a2a(error)
-    if isinstance(error, AccessError):
-        code = UNAUTHENTICATED if isinstance(error, AccessUnauthenticated) else FORBIDDEN
-        return Error(code, error.message, [_error_info(error.code, _detail(error))])
     if isinstance(error, LlmspellError):
         return _of_ours(error)
     _log.error("an A2A request failed inside llmspell", exc_info=error)

@@ -190,6 +190,7 @@ class TaskHandler:
             raise invalid_params(f"metadata[{SKILL_KEY!r}]", reason)
         if run.spell or run.state != "input_required":
             raise UnsupportedOperationError("the task is at work and waits for no message")
+        asked = run.generation  # the record goes on with the run
         settled = answered(
             self._host.catalogue(),
             run.input,
@@ -198,8 +199,8 @@ class TaskHandler:
             skill=request.skill,
         )
         if settled is None:
-            return handle, run.generation - 1
-        return await self._carry_on(handle, run, settled, request, caller), run.generation
+            return handle, asked - 1
+        return await self._carry_on(handle, run, settled, request, caller), asked
 
     async def _carry_on(
         self, handle: RunHandle, run: Run, settled: Cast, request: SendRequest, caller: Caller

@@ -55,8 +55,6 @@ class WebSocketEndpoint:
         session = _Session(socket, self._dispatcher, caller, service_parameters(socket))
         try:
             await session.serve()
-        except WebSocketDisconnect:
-            pass  # found out while sending: the same end as a disconnect that was received
         finally:
             await session.end()
 
@@ -93,10 +91,10 @@ class _Session:
                     case StreamCanceled(id):
                         self._leave(id)
                     case Send(frame):
-                        await self._socket.send_text(frame)
+                        await self._send(frame)
                     case Close(code, reason):
                         await self.end()
-                        await self._socket.close(code, reason)
+                        await self._close(code, reason)
                         return
                     case _:
                         pass  # answers: this end asks nothing
@@ -173,7 +171,11 @@ class _Session:
         return {**self._parameters, **request.service_parameters}
 
     async def _send(self, frame: str) -> None:
-        if self._socket.application_state is not WebSocketState.CONNECTED:
-            return  # another send found the peer gone
-        with suppress(WebSocketDisconnect):  # the reader ends for the same reason, and all with it
-            await self._socket.send_text(frame)
+        if self._socket.application_state is WebSocketState.CONNECTED:
+            with suppress(WebSocketDisconnect):  # the reader finds it too, and all ends with it
+                await self._socket.send_text(frame)
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._socket.application_state is WebSocketState.CONNECTED:
+            with suppress(WebSocketDisconnect):
+                await self._socket.close(code, reason)

@@ -37,7 +37,7 @@ class Cell:
         made = self._runtime.execute(
             sources.read(sources.KERNEL), *parts, name=b"=llmspell", mode=b"t"
         )
-        self._put, self._pump, self._limit, self._kept = made
+        self._put, self._pump, self._limit, self._last_words, self._kept = made
         self._heap_bytes = 0
 
     def limit(self, *, heap_bytes: int, message_bytes: int) -> None:
@@ -55,6 +55,7 @@ class Cell:
         try:
             return self._pump()
         except lua54.LuaMemoryError:
-            return wire.failure("limit.memory", "the script needs more memory than it may use")
+            self._runtime.set_max_memory(0)
+            return self._last_words()
         except lua54.LuaError as error:
             return wire.failure("internal", f"the kernel failed: {error}"[:1000])

@@ -195,6 +195,10 @@ class LuaEngine:
         """Process ids of the workers there are."""
         return self._pool.pids
 
+    async def warm_up(self) -> None:
+        """Return once the workers to be kept ready are forked; a server calls it at its start."""
+        await self._pool.warm_up()
+
     async def load(self, program: Program, limits: ScriptLimits) -> JSON:
         """Return the declaration of a program.
 

@@ -11,6 +11,7 @@ local utf8len = utf8.len
 local getinfo, raw_metatable = debug.getinfo, debug.getmetatable
 
 local MAX_TEXT, MAX_FRAMES = 4000, 20
+local DEEP = 10000 -- calls; nobody nests that deep on purpose
 local OUT_OF_MEMORY = "not enough memory"
 
 local errors = { main_file = nil }
@@ -186,6 +187,18 @@ function errors.report(thread, e, code, fn)
     report.message = text(e) or "the error is a " .. type(e) .. ", not a message"
   end
   report.where = report.where or author_place(thread) or definition(fn)
+  return report
+end
+
+-- Returns the report of a script that ran out of memory; `thread` is nil when the kernel did.
+function errors.memory_report(thread, fn)
+  local report = { code = "limit.memory" }
+  if thread then report = errors.report(thread, OUT_OF_MEMORY, report.code, fn) end
+  report.message = "the script needs more memory than it may use"
+  if thread and getinfo(thread, DEEP, "l") then
+    report.message = report.message .. ": its calls nest more than " .. DEEP .. " deep"
+    report.hint = "look for a function that calls itself without end"
+  end
   return report
 end
 

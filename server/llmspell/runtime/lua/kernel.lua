@@ -1,5 +1,5 @@
--- The kernel of a script's state. It runs once, before any spell, and hands Python three
--- functions: put a frame, run until everything waits, set the frame limit. Only bytes cross.
+-- The kernel of a script's state. It runs once, before any spell, and hands Python its controls:
+-- put a frame, run until everything waits, set the frame limit. Only bytes cross.
 --
 -- Each part is a chunk of its own; together they are given as texts in the order below.
 local load, assert, next, rawset, rawequal = load, assert, next, rawset, rawequal
@@ -41,18 +41,16 @@ end
 -- Runs `fn` while every effect is refused; returns its result, or fails the script.
 local function run_loading(fn)
   local thread = co_create(fn)
+  local subject = { thread = thread }
   tasks.loading = true
   local ok, result = co_resume(thread)
   tasks.loading = false
   if ok then return true, result end
-  local report
   if errors.is_out_of_memory(result) then
-    report = errors.report(thread, result, "limit.memory")
-    report.message = "the file needs more memory than it may use while it loads"
+    tasks.out_of_memory(subject)
   else
-    report = errors.report(thread, result, "spec.invalid")
+    tasks.fail(errors.report(thread, result, "spec.invalid"))
   end
-  tasks.fail(report)
   return false
 end
 
@@ -155,6 +153,12 @@ function K.pump()
   return tasks.take_frame()
 end
 
+-- Returns the frame that tells why `pump` ran out of memory. Runs no script code; no limit is on.
+function K.last_words()
+  tasks.last_words()
+  return tasks.take_frame()
+end
+
 -- Names that lupa pushes. Python keeps this table, so pushing them never has to allocate.
 K.kept = { "debug", "traceback", "not enough memory" }
 
@@ -162,4 +166,4 @@ K.kept = { "debug", "traceback", "not enough memory" }
 local globals = _G
 for name in next, globals do rawset(globals, name, nil) end
 
-return K.put, K.pump, K.limit, K.kept
+return K.put, K.pump, K.limit, K.last_words, K.kept

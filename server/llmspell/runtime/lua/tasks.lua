@@ -21,6 +21,7 @@ local tasks = {
   message_bytes = 8 << 20,
   fatal = nil, -- a report that ends the whole script
   current = nil, -- the task that runs
+  dying = nil, -- what ran out of memory: has a `thread`, and `fn` when it is a task
 }
 
 local ready, first, last = {}, 1, 0
@@ -46,6 +47,18 @@ end
 function tasks.fail(report)
   tasks.fatal = report
   events, ready, first, last, waiting = {}, {}, 1, 0, {}
+end
+
+-- Ends the script because `subject` ran out of memory. When even the report needs more than there
+-- is, `last_words` makes it later, without a limit.
+function tasks.out_of_memory(subject)
+  tasks.dying = subject
+  tasks.last_words()
+end
+
+function tasks.last_words()
+  local subject = tasks.dying or {}
+  tasks.fail(errors.memory_report(subject.thread, subject.fn))
 end
 
 -- Returns the events so far as one frame of at most `message_bytes`; what does not fit waits
@@ -94,11 +107,7 @@ end
 
 local function after(task, ok, tag, operation, arguments)
   if not ok then
-    if errors.is_out_of_memory(tag) then
-      local report = errors.report(task.thread, tag, "limit.memory", task.fn)
-      report.message = "the script needs more memory than it may use"
-      return tasks.fail(report)
-    end
+    if errors.is_out_of_memory(tag) then return tasks.out_of_memory(task) end
     return finish(task, false, tag)
   end
   if co_status(task.thread) == "dead" then return finish(task, true, tag) end

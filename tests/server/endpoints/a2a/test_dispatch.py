@@ -13,8 +13,6 @@ from llmspell.endpoints.a2a.dispatch import Dispatcher, RequestFailed
 from llmspell.endpoints.a2a.errors import error_of
 from llmspell.endpoints.a2a.handler import TaskHandler
 from llmspell.errors import (
-    AccessOrigin,
-    AccessUnauthenticated,
     InputInvalid,
     LimitBusy,
     LlmspellError,
@@ -22,6 +20,7 @@ from llmspell.errors import (
     RunNotFound,
     RunNotWaiting,
     SpellNotFound,
+    StateTooLarge,
     UsageError,
 )
 from llmspell.security.principals import Caller, local_caller
@@ -194,8 +193,7 @@ async def test_a_question_is_streamed_and_ends_the_stream_and_so_is_the_carrying
         (SpellNotFound("x"), -32602, "INVALID_PARAMS"),
         (UsageError("x"), -32602, "INVALID_PARAMS"),
         (LlmspellError("x"), -32603, "INTERNAL_ERROR"),
-        (AccessUnauthenticated("x"), 4401, "access.unauthenticated"),
-        (AccessOrigin("x"), 4403, "access.origin"),
+        (StateTooLarge("x"), -32602, "INVALID_PARAMS"),
         (TaskNotFoundError(), -32001, "TASK_NOT_FOUND"),
     ],
 )

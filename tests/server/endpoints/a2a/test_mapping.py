@@ -112,6 +112,13 @@ def test_emitted_pieces_without_a_name_are_chunks_of_one_artifact():
     assert view.task([])["artifacts"] == [{"artifactId": "part"} | _parts("ab")]
 
 
+def test_texts_are_joined_around_other_parts():
+    run = run_of()
+    view = TaskView(run)
+    feed(view, run, *(("part", part) for part in ({"text": "a"}, {"text": "b"}, {"data": 1})))
+    assert view.task([])["artifacts"][0]["parts"] == [{"text": "ab"}, {"data": 1}]
+
+
 def test_a_named_piece_replaces_unless_it_says_append():
     run = run_of()
     view = TaskView(run)

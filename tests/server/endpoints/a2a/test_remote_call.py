@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -58,6 +59,35 @@ async def agent(
     ):
         port = next(iter(server.sockets)).getsockname()[1]
         yield f"http://127.0.0.1:{port}", seen
+
+
+@asynccontextmanager
+async def unary_agent(answer: dict[str, Any]) -> AsyncGenerator[str]:
+    """An agent without streams that answers every POST with this result or error."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if head.startswith("GET"):
+            port = writer.get_extra_info("sockname")[1]
+            body: dict[str, Any] = {
+                "name": "unary",
+                "supportedInterfaces": [interface(f"http://127.0.0.1:{port}/", "JSONRPC")],
+                "capabilities": {"streaming": False},
+            }
+        else:
+            length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+            assert length is not None
+            asked = json.loads(await reader.readexactly(int(length[1])))
+            body = {"jsonrpc": "2.0", "id": asked["id"], **answer}
+        content = json.dumps(body).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(content) + content)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with asyncio.timeout(SECONDS), server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 def interface(url: str, binding: str, version: str = "1.0") -> dict[str, Any]:
@@ -186,3 +216,34 @@ async def test_a_connection_lost_in_the_middle_is_unreachable_and_says_the_task_
         with pytest.raises(RemoteUnreachable) as caught:
             await calling
         assert "may still be at work" in caught.value.hint
+
+
+async def test_an_agent_without_streams_is_asked_for_the_whole_task():
+    task = {
+        "id": "t",
+        "contextId": "c",
+        "status": {"state": "TASK_STATE_COMPLETED"},
+        "artifacts": [
+            {"artifactId": "a", "name": "draft", "parts": [{"text": "x"}]},
+            {"artifactId": "b", "parts": [{"text": "one "}, {"text": "two"}]},
+        ],
+    }
+    heard: list[RemoteEvent] = []
+    async with unary_agent({"result": {"task": task}}) as url:
+        outcome = await call(url, "hi", on_event=heard.append)
+    assert (outcome.state, outcome.output) == ("completed", "one two")
+    assert outcome.task["id"] == "t"
+    assert heard == [RemoteEvent("text", "x", "draft"), RemoteEvent("text", "one two")]
+
+
+async def test_an_agent_may_answer_with_a_message_alone():
+    message = {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": "hello"}]}
+    async with unary_agent({"result": {"message": message}}) as url:
+        outcome = await call(url, "hi")
+    assert (outcome.state, outcome.output, outcome.task) == ("completed", "hello", {})
+
+
+async def test_an_error_of_the_agent_is_a_remote_error():
+    async with unary_agent({"error": {"code": -32004, "message": "not today"}}) as url:
+        with pytest.raises(RemoteError, match="not today"):
+            await call(url, "hi")

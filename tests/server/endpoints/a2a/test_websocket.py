@@ -108,6 +108,19 @@ async def test_a_bad_frame_is_answered_and_the_socket_goes_on(
         assert (await receive(socket))["result"]["tasks"] == []
 
 
+async def test_answers_and_unknown_notifications_are_ignored(tmp_path: Path):
+    async with serving(tmp_path, "echo") as server, server.socket() as socket:
+        for text in (
+            '{"jsonrpc":"2.0","id":1,"result":{}}',
+            '{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}',
+            '{"jsonrpc":"2.0","id":1,"streamEnd":true}',
+            '{"jsonrpc":"2.0","method":"streamCredit","params":{"id":1,"credit":5}}',
+        ):
+            await socket.send(text)
+        await socket.send(frame(1, "ListTasks"))
+        assert "result" in await receive(socket)
+
+
 async def test_a_frame_may_override_the_version_of_the_handshake(tmp_path: Path):
     headers = {"authorization": HEADERS["authorization"]}
     async with (
