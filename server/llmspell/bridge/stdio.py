@@ -93,10 +93,9 @@ class Bridge:
                 elif descriptor == self._stdin:
                     self._read_client()
                 elif self._owner is not None and descriptor == self._owner.fileno():
-                    # First what it said: a write may find that it has gone.
                     if event & ~select.POLLOUT:
                         self._read_owner()
-                    if event & select.POLLOUT and self._owner is not None:
+                    if event & select.POLLOUT:
                         self._write_owner()
         return 0
 
@@ -260,7 +259,8 @@ class Bridge:
             connection.sendall(self._initialized + b"\n")
 
     def _write_owner(self) -> None:
-        assert self._owner is not None
+        if self._owner is None:
+            return  # it was found to have gone in the same round
         while self._to_owner:
             line, requests = self._to_owner[0]
             try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from llmspell.errors import (
     StateConflict,
 )
 from llmspell.runtime.engine import Finished, Loaded, Requested, ScriptContext
-from llmspell.values import FunctionRef
-from tests.support.lua_scripts import Answer, Bench, drive, program, refuse_all
+from llmspell.runtime.lua import sources
+from llmspell.values import FunctionRef, content_hash
+from tests.support.lua_scripts import Answer, Bench, drive, refuse_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -879,7 +881,9 @@ class TestDeterminism:
         assert value == 3
 
 
-async def test_a_program_of_another_engine_version_has_another_version(lua: Bench) -> None:
-    assert lua.engine.version
-    assert lua.engine.suffix == ".lua"
-    assert program("x").name == "spells/t.lua"
+async def test_the_version_is_a_hash_over_every_kernel_file(lua: Bench) -> None:
+    directory = Path(sources.__file__).parent
+    assert {sources.KERNEL, *sources.PARTS} == {path.name for path in directory.glob("*.lua")}
+    texts = [sources.read(name) for name in (sources.KERNEL, *sources.PARTS)]
+    assert content_hash(*texts).startswith(lua.engine.version)
+    assert content_hash(*texts[:-1], texts[-1] + b" ")[:16] != lua.engine.version

@@ -103,11 +103,6 @@ def answered(
     return settled
 
 
-def input_schema_text(spell: Published) -> str:
-    """Return the input schema as compact JSON, for people and models."""
-    return dumps(spell.input_schema)
-
-
 _HOW_TO_ANSWER = f"answer with a data part, and the skill in metadata[{SKILL_KEY!r}]"
 
 
@@ -132,7 +127,7 @@ def _cast(spell: Published, message: Object) -> Route:
         return Cast(spell.name, {})
     field = _text_field(spell.input_schema, properties)
     if field is None or text is None:
-        schema = input_schema_text(spell)
+        schema = dumps(spell.input_schema)
         question = f"The skill {spell.name!r} needs its input as a data part that fits: {schema}"
         return Question(question, {"skill": spell.name, "schema": spell.input_schema})
     return Cast(spell.name, {field: text})
