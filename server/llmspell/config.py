@@ -69,8 +69,12 @@ class LimitSettings(_Section):
         default=2.0, gt=0, description="Longest time the top level of a file may compute."
     )
     heap_bytes: int = Field(default=64 << 20, ge=4 << 20, description="Lua heap of one cast.")
-    input_bytes: int = Field(default=4 << 20, gt=0, description="Largest input, as JSON.")
-    output_bytes: int = Field(default=4 << 20, gt=0, description="Largest output, as JSON.")
+    input_bytes: int = Field(
+        default=4 << 20, gt=0, le=4 << 20, description="Largest input, as JSON."
+    )
+    output_bytes: int = Field(
+        default=4 << 20, gt=0, le=4 << 20, description="Largest output, as JSON."
+    )
     casts: int = Field(
         default=64, gt=0, description="Casts that may have a worker at the same time."
     )

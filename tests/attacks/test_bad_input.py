@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,8 +66,7 @@ SPELLS = {
         "return Spell.create { run = function() local t = {} t.t = t error(t) end }"
     ),
     "chatty": (
-        "return Spell.create { run = function(_, ctx)"
-        " for i = 1, 1e9 do ctx:emit(('x'):rep(1000)) end end }"
+        "return Spell.create { run = function(_, ctx) for i = 1, 1e9 do ctx:emit('x') end end }"
     ),
     "far": (
         "local a = Agent.create { model = 'openai/gpt-5' }"
@@ -244,8 +243,8 @@ def open_wire(name: str, server: Server) -> Generator[Wire]:
             )
     else:
         wire = ControlWire(connect_or_spawn(Address(server.project, state), "control").socket)
-        yield wire
-        wire.close()
+        with closing(wire):
+            yield wire
 
 
 A2A: Any = "a2a.v1"

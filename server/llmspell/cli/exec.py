@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmspell.cli.place import Place, place_of
+from llmspell.cli.run import show_run
 from llmspell.cli.waiting import perform
 
 if TYPE_CHECKING:
@@ -32,4 +33,5 @@ def exec_(
 
 async def _exec(place: Place, chunk: str, timeout: float | None) -> Outcome:
     async with await place.attach() as host:
-        return await host.cast_source("exec", chunk, {}, timeout=timeout)
+        handle = await host.start_source("exec", chunk, {}, timeout=timeout, attached=True)
+        return await show_run(handle)

@@ -117,6 +117,7 @@ class HttpDoor:
                 auth=Authenticator(settings.auth, token),
                 allowed_hosts=settings.allowed_hosts,
                 allowed_origins=settings.allowed_origins,
+                default_skill=self._host.project.settings.a2a.default,
             )
             self._auth = settings.auth
             return self._server

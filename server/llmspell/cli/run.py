@@ -12,11 +12,10 @@ from llmspell.cli.waiting import perform
 from llmspell.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import Published
+    from llmspell.host.interface import Published, RunHandle
     from llmspell.host.remote import RemoteHost
     from llmspell.runs.record import Outcome
     from llmspell.security.principals import Caller
-    from llmspell.values import JSON
 
 
 def run(
@@ -73,13 +72,19 @@ async def _run(
         published = _published(host, target, project)
         if published is not None:
             value = read_input(given, arguments, published.input_schema)
-            return await _cast(host, published.name, value, caller, timeout)
+            return await show_run(
+                await host.start(
+                    published.name, value, caller=caller, timeout=timeout, attached=True
+                )
+            )
         source = _read(target)
         if source is None:
             # The owner's error names what is published.
             return await host.cast(target, {}, caller=caller)
         value = read_input(given, arguments, None)
-        return await host.cast_source(*source, value, caller=caller, timeout=timeout)
+        return await show_run(
+            await host.start_source(*source, value, caller=caller, timeout=timeout, attached=True)
+        )
 
 
 def _read(target: str) -> tuple[str, str] | None:
@@ -112,13 +117,10 @@ def _published(host: RemoteHost, target: str, project: Path) -> Published | None
     return None
 
 
-async def _cast(
-    host: RemoteHost, name: str, value: JSON, caller: Caller, timeout: float | None
-) -> Outcome:
-    """Cast a published spell, showing its events; it stops when this process does."""
+async def show_run(handle: RunHandle) -> Outcome:
+    """Show a run's events as they come, and return what came of it."""
     from llmspell.cli.outputs import show_event
 
-    handle = await host.start(name, value, caller=caller, timeout=timeout, attached=True)
     async for event in handle.events(until_pause=True):
         show_event(event)
     return await handle.result()

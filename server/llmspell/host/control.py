@@ -75,6 +75,7 @@ class _Source(_Params):
     source: str
     input: JSON = None
     timeout: float | None = None
+    attached: bool = False
 
 
 class _Question(_Params):
@@ -296,6 +297,18 @@ class _Connection:
             timeout=params.timeout,
         )
 
+    async def start_source(self, _: int | str, params: _Source) -> JSON:
+        handle = await self._host.start_source(
+            params.file,
+            params.source,
+            params.input,
+            caller=self._caller(params),
+            timeout=params.timeout,
+        )
+        if params.attached:
+            self._attached[handle.id] = handle
+        return {"run": handle.id}
+
     async def propose(self, _: int | str, params: _Question) -> JSON:
         handle = await self._host.propose(
             params.question, caller=self._caller(params), data=params.data
@@ -340,6 +353,7 @@ _METHODS: dict[str, tuple[type[_Params], _Handler]] = {
     "cast": (_Cast, _Connection.cast),
     "start": (_Start, _Connection.start),
     "cast_source": (_Source, _Connection.cast_source),
+    "start_source": (_Source, _Connection.start_source),
     "propose": (_Question, _Connection.propose),
     "run.record": (_RunId, _Connection.run_record),
     "run.events": (_Events, _Connection.run_events),

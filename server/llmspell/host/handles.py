@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from llmspell.errors import LlmspellError, RunCanceled, RunError, RunNotCancelable
+from llmspell.errors import RunCanceled, RunError, RunNotCancelable
 from llmspell.runs.archive import Archive
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
@@ -29,7 +29,11 @@ class LiveHandle:
         return self.live.run
 
     async def events(self, after: int = 0, *, until_pause: bool = False) -> AsyncIterator[Event]:
-        """Yield every event numbered above `after`, live, until the run has ended."""
+        """Yield every event numbered above `after`, live, until the run has ended.
+
+        Raises:
+            StateError: The end of the run could not be written.
+        """
         if until_pause and self.live.run.state in _PAUSED and after >= len(self.live.log):
             return
         async for event in self.live.log.read(after):
@@ -37,15 +41,14 @@ class LiveHandle:
             at_end = event.number == len(self.live.log)
             if until_pause and at_end and self.live.run.state in _PAUSED:
                 return
+        if not self.live.run.is_final and self.task is not None:
+            # The end could not be written, so there is none to show: the reader is told why.
+            await asyncio.shield(self.task)
 
     async def result(self) -> Outcome:
         """Wait until the run has ended or waits for an answer, and return what came of it."""
         async for _ in self.events(until_pause=True):
             pass
-        if self.task is not None and self.task.done() and not self.task.cancelled():
-            error = self.task.exception()
-            if isinstance(error, LlmspellError):
-                raise error  # the end could not be written, so there is no outcome to give
         return outcome_of(self.live.run)
 
     async def cancel(self) -> Run:

@@ -42,7 +42,7 @@ from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
 from llmspell.state.scopes import Scopes
 from llmspell.state.store import Durability, Store
-from llmspell.values import JSON, FunctionRef, Object
+from llmspell.values import JSON, Object
 
 log = logging.getLogger(__name__)
 
@@ -209,18 +209,21 @@ class Host:
         timeout: float | None = None,
     ) -> Outcome:
         """Cast a source text that is not published: its top level is the cast."""
-        path = Path(file)
-        directory = path.parent if path.is_absolute() else None
-        name = path.name if path.is_absolute() else file
-        program = self._book.program_of(name, source.encode(), directory)
-        stem = "".join(c if c.isalnum() else "_" for c in path.stem) or "chunk"
-        spec = SpellSpec(
-            name=f"x_{stem}"[:48] if not stem[0].isalpha() else stem[:48], run=FunctionRef(0)
-        )
-        castable = make_castable(
-            spec, Origin(name, source), self.engine, program=program, unrestricted=True
-        )
-        return await self._wait(self._prepare(castable, input, caller, timeout, as_file=True))
+        return await self._wait(self._prepare_source(file, source, input, caller, timeout))
+
+    async def start_source(
+        self,
+        file: str,
+        source: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+    ) -> RunHandle:
+        """Begin a cast of a source text, as `cast_source` casts it, and return its handle."""
+        casting = self._prepare_source(file, source, input, caller, timeout)
+        await casting.live.save(Durability.DURABLE)
+        return self._begin_cast(casting)
 
     async def start(
         self,
@@ -417,9 +420,25 @@ class Host:
         else:
             live.run.spell, live.run.spell_version = castable.name, castable.version
             live.run.input = value
+            live.run.message = caller.message
         return Casting(
             self._services, live, castable, value, caller, timeout=timeout, as_file=as_file
         )
+
+    def _prepare_source(
+        self, file: str, source: str, input: JSON, caller: Caller | None, timeout: float | None
+    ) -> Casting:
+        path = Path(file)
+        name = path.name if path.is_absolute() else file
+        directory = path.parent if path.is_absolute() else None
+        program = self._book.program_of(name, source.encode(), directory)
+        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in path.stem)
+        # The run is called after the file until the file says what it casts.
+        spec = SpellSpec(name=(stem if stem[:1].isalpha() else f"x{stem}")[:48])
+        castable = make_castable(
+            spec, Origin(name, source), self.engine, program=program, unrestricted=True
+        )
+        return self._prepare(castable, input, caller, timeout, as_file=True)
 
     def _begin_cast(self, casting: Casting) -> LiveHandle:
         handle = self._live.get(casting.live.run.id) or LiveHandle(casting.live)

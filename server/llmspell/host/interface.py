@@ -151,6 +151,18 @@ class HostInterface(Protocol):
         """
         ...
 
+    async def start_source(
+        self,
+        file: str,
+        source: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+    ) -> RunHandle:
+        """Begin a cast of a source text, as `cast_source` casts it, and return its handle."""
+        ...
+
     async def propose(
         self, question: str, *, caller: Caller, data: Object | None = None
     ) -> RunHandle:

@@ -191,6 +191,31 @@ class RemoteHost:
         params = {"file": file, "source": source, "input": input, "timeout": timeout}
         return await self._ask("cast_source", {**params, **_passed(caller)}, Outcome)
 
+    async def start_source(
+        self,
+        file: str,
+        source: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        attached: bool = False,
+    ) -> RunHandle:
+        """Begin a cast of a source text and return its handle. See `HostInterface.start_source`.
+
+        Args:
+            attached: As `start`.
+        """
+        params = {
+            "file": file,
+            "source": source,
+            "input": input,
+            "timeout": timeout,
+            "attached": attached,
+            **_passed(caller),
+        }
+        return RemoteRun(self, (await self._ask("start_source", params, _Started)).run)
+
     async def propose(
         self, question: str, *, caller: Caller, data: Object | None = None
     ) -> RunHandle:

@@ -84,6 +84,23 @@ class Castable:
             )
         return value
 
+    def filled(self, text: str) -> JSON:
+        """Return the input a bare text stands for: it fills the only required, or only, string.
+
+        Raises:
+            InputInvalid: No field is the one.
+        """
+        fields: dict[str, Object] = self.spec.input.get("properties") or {}
+        texts = [name for name, field in fields.items() if field.get("type") == "string"]
+        required = [name for name in texts if name in self.spec.input.get("required", ())]
+        for candidates in (required, texts):
+            if len(candidates) == 1:
+                return {candidates[0]: text}
+        raise InputInvalid(
+            f"a text was given, and {self.name!r} has no single field for it",
+            hint=f"give an object; its fields: {', '.join(fields) or 'none'}",
+        )
+
     def accept_output(self, value: JSON, *, limit_bytes: int) -> JSON:
         """Return the output a cast ends with: `value` as the schema means it.
 

@@ -166,9 +166,8 @@ class Casting:
             spec = read_spec(cast(Object, returned), own.origin, default_name=own.name)
             inner = make_castable(spec, own.origin, own.engine, unrestricted=True)
             self._castable = inner
-            self._input = inner.accept_input(
-                self._input, limit_bytes=self._services.limits.input_bytes
-            )
+            given = inner.filled(self._input) if isinstance(self._input, str) else self._input
+            self._input = inner.accept_input(given, limit_bytes=self._services.limits.input_bytes)
             return await self._spec_result(inner)
         return cast(JSON, returned) if ended.get("has_returned") else ended.get("last")
 

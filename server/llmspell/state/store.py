@@ -21,8 +21,8 @@ FORMAT_VERSION = 1
 MAX_KEY_BYTES = 4096
 """Longest packed key, scope prefix included."""
 
-MAX_VALUE_BYTES = 4 << 20
-"""Largest value of one key."""
+MAX_VALUE_BYTES = 16 << 20
+"""Largest value of one key: a run's record with its message, input and output."""
 
 
 class Family(Enum):
