@@ -56,7 +56,8 @@ class Bench:
 
     async def load(self, source: str, modules: Mapping[str, str] | None = None) -> Any:
         """Return the declaration of a file."""
-        return await self.engine.load(program(source, modules=modules), self.limits)
+        loaded = await self.engine.load(program(source, modules=modules), self.limits)
+        return loaded.declaration
 
     async def open(self, source: str, modules: Mapping[str, str] | None = None) -> Script:
         """Return a script of a file that is not run yet."""

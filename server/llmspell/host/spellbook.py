@@ -129,12 +129,19 @@ class Spellbook:
             LimitError: Its top level hit a limit.
         """
         program = self._program(file.path, file.name)
-        declaration = await self._engine.load(program, self._limits)
+        loaded = await self._engine.load(program, self._limits)
         origin = Origin(file.name, program.source.decode("utf-8", "replace"))
-        spec = read_spec(declaration, origin, default_name=file.path.stem)
+        spec = read_spec(loaded.declaration, origin, default_name=file.path.stem)
         if not spec.description:
             spec = spec.model_copy(update={"description": _leading_comment(origin.source)})
-        return make_castable(spec, origin, self._engine, program=program, declaration=declaration)
+        return make_castable(
+            spec,
+            origin,
+            self._engine,
+            program=program,
+            declaration=loaded.declaration,
+            named=loaded.names,
+        )
 
     def program_of(self, name: str, source: bytes, directory: Path | None = None) -> Program:
         """Return the program of a source text that is not a file of the project."""

@@ -66,6 +66,11 @@ class Loaded:
     """The top level ran and returned this declaration."""
 
     declaration: JSON
+    names: frozenset[str] = frozenset()
+    """Names of spells, agents and tools that the code mentioned on the way, in locals too.
+
+    Empty when a declaration was expected: only what is published grants anything.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +151,8 @@ class Engine(Protocol):
     version: str
     """Changes whenever the same source could behave differently; part of every spell version."""
 
-    async def load(self, program: Program, limits: ScriptLimits) -> JSON:
-        """Return the declaration of a program.
+    async def load(self, program: Program, limits: ScriptLimits) -> Loaded:
+        """Return what a program declares.
 
         Raises:
             SpecError: With `where` set to the author's file and line.

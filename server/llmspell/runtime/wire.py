@@ -9,7 +9,7 @@ passes frames on unread: the Lua kernel reads and writes them.
     ["call", task, function, [argument...], with_context]
     ["answer", call, ok, value, now]
 
-    ["loaded", declaration] | ["loaded"]     the latter: as expected
+    ["loaded", declaration, [name...]] | ["loaded"]     the latter: as expected
     ["request", task, call, operation, arguments]
     ["done", task, ok, value]
     ["failed", error]                        the script is gone

@@ -18,7 +18,7 @@ from llmspell.errors import (
 from llmspell.runtime.engine import Finished, Loaded, Requested, ScriptContext
 from llmspell.runtime.lua import sources
 from llmspell.values import FunctionRef, content_hash
-from tests.support.lua_scripts import Answer, Bench, drive, refuse_all
+from tests.support.lua_scripts import Answer, Bench, drive, program, refuse_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -166,6 +166,45 @@ class TestDeclarations:
         declaration = await lua.load("return Spell.create { tols = { 1 }, nmae = 'x' }")
         assert declaration["tols"] == [1]
         assert declaration["nmae"] == "x"
+
+    async def test_names_mentioned_while_loading_are_told_even_from_locals(
+        self, lua: Bench
+    ) -> None:
+        source = """
+            local agent = Agent.create { name = "own", tools = { "listed", Tool.get "found" } }
+            local inner = Workflow.sequential { "bare", { agent = "stepped", tools = { "given" } } }
+            local flow = Workflow.parallel { branches = { a = { spell = "branch" }, b = inner } }
+            local sugar = Workflow.parallel { x = { workflow = "sugared" } }
+            local helper = Spell.create { needs = { tools = { "needed" } }, agent = { tools = { "deep" } },
+                                          run = function() return Spell.get "late" end }
+            require "lib"
+            return Tool.create { description = "no name of anything", run = helper.run }
+        """
+        loaded = await lua.engine.load(
+            program(source, modules={"lib": 'return Agent.get "in_module"'}), lua.limits
+        )
+        assert loaded.names == {
+            *("listed", "found", "bare", "stepped", "given", "branch", "sugared", "needed"),
+            *("deep", "in_module"),
+        }
+
+    async def test_a_declaration_that_holds_itself_still_tells_its_names(self, lua: Bench) -> None:
+        source = """
+            local steps = { "one" }
+            steps[2] = { steps = steps, tools = steps }
+            local flow = Workflow.sequential(steps)
+        """
+        assert (await lua.engine.load(program(source), lua.limits)).names == {"one"}
+
+    async def test_a_load_for_a_cast_tells_no_names(self, lua: Bench) -> None:
+        source = 'Spell.get "x" return Spell.create { run = function() Spell.get "y" end }'
+        declaration = await lua.load(source)
+        script = await lua.open(source)
+        script.load(expected=declaration)
+        task = script.call(FunctionRef(1), [], with_context=False)
+        events = await script.exchange()
+        assert events == [Loaded(declaration, frozenset()), Finished(task, True, None)]
+        await script.close()
 
     async def test_a_declaration_equal_to_the_expected_one_is_accepted(self, lua: Bench) -> None:
         source = (
@@ -354,17 +393,17 @@ class TestCalls:
               "plain", Content.text "text", Content.image("\255\0", "image/png"),
               Content.audio("a", "audio/wav"),
               Content.resource { uri = "x:1", text = "t" },
-              Content.resource { uri = "x:2", data = "\1", mime_type = "a/b" },
+              Content.resource { uri = "x:2", data = "\1", media_type = "a/b" },
             }
         """)
         assert value == {
             "$content": [
                 {"type": "text", "text": "plain"},
                 {"type": "text", "text": "text"},
-                {"type": "image", "data": "/wA=", "mime_type": "image/png"},
-                {"type": "audio", "data": "YQ==", "mime_type": "audio/wav"},
+                {"type": "image", "data": "/wA=", "media_type": "image/png"},
+                {"type": "audio", "data": "YQ==", "media_type": "audio/wav"},
                 {"type": "resource", "uri": "x:1", "text": "t"},
-                {"type": "resource", "uri": "x:2", "data": "AQ==", "mime_type": "a/b"},
+                {"type": "resource", "uri": "x:2", "data": "AQ==", "media_type": "a/b"},
             ]
         }
 

@@ -74,8 +74,7 @@ def content_block(part: Object) -> ContentBlock:
 
     A part this wire has no form for is shown as its JSON.
     """
-    # A2A's word and MCP's; authors write either.
-    media_type = part.get("media_type") or part.get("mime_type")
+    media_type = part.get("media_type")
     match part:
         case {"type": "text", "text": str(text)}:
             return TextContent(text=text)

@@ -156,8 +156,8 @@ class LuaScript:
                         events.append(Finished(task, ok, value))
                     case ["loaded"]:
                         events.append(Loaded(self._expected))
-                    case ["loaded", declaration]:
-                        events.append(Loaded(declaration))
+                    case ["loaded", declaration, [*names]]:
+                        events.append(Loaded(declaration, frozenset(map(str, names))))
                     case ["more"]:
                         return False
                     case ["failed", {"code": str()} as error]:
@@ -199,8 +199,8 @@ class LuaEngine:
         """Return once the workers to be kept ready are forked; a server calls it at its start."""
         await self._pool.warm_up()
 
-    async def load(self, program: Program, limits: ScriptLimits) -> JSON:
-        """Return the declaration of a program.
+    async def load(self, program: Program, limits: ScriptLimits) -> Loaded:
+        """Return what a program declares.
 
         Raises:
             SpecError: With `where` set to the author's file and line.
@@ -210,8 +210,8 @@ class LuaEngine:
         try:
             script.load()
             match await script.exchange():
-                case [Loaded(declaration)]:
-                    return declaration
+                case [Loaded() as loaded]:
+                    return loaded
                 case events:
                     raise InternalError(f"loading {program.name!r} ended with {events!r}")
         finally:

@@ -6,6 +6,7 @@ local load, assert, next, rawset, rawequal = load, assert, next, rawset, rawequa
 local co_create, co_resume = coroutine.create, coroutine.resume
 local smatch, tointeger, tunpack = string.match, math.tointeger, table.unpack
 local collectgarbage = collectgarbage
+local sort, utf8len = table.sort, utf8.len
 local sources = { ... }
 
 local function part(index, ...) return assert(load(sources[index], "=llmspell", "t"))(...) end
@@ -56,11 +57,23 @@ end
 
 local handlers = {}
 
+-- Returns the names the file mentioned while it was loaded; nothing it does later adds to them.
+local function names()
+  local list = json.array()
+  for name in next, prelude.named do
+    if utf8len(name) then list[#list + 1] = name end
+  end
+  prelude.named = nil
+  sort(list)
+  return list
+end
+
 function handlers.load(message, problem)
   local program = message[2]
   if problem then
     return tasks.fail({ code = "input.invalid", message = "the run's context cannot be passed on: " .. problem })
   end
+  prelude.named = program.expected == nil and {} or nil
   local ok, declaration = run_loading(function() return prepare(program)() end)
   if not ok then return end
   local bytes, problem = codec.encode(declaration, true)
@@ -71,7 +84,7 @@ function handlers.load(message, problem)
     if #bytes > tasks.message_bytes - 256 then
       return tasks.fail({ code = "output.too_large", message = "the declaration is " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes, where = program.name })
     end
-    return tasks.emit("\x92" .. codec.encode("loaded") .. bytes)
+    return tasks.emit("\x93" .. codec.encode("loaded") .. bytes .. codec.encode(names()))
   end
   if program.expected ~= bytes then
     return tasks.fail({ code = "spec.unstable", message = "the file declares something else than when it was published", where = program.name })

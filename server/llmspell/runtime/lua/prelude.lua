@@ -3,22 +3,32 @@
 -- Constructors only mark tables; whether a key exists is judged where the declaration is read.
 local codec, json, errors, tasks, sandbox = ...
 local type, next, error, rawget, rawlen, rawequal, setmetatable = type, next, error, rawget, rawlen, rawequal, setmetatable
-local tonumber, tpack = tonumber, table.pack
+local tonumber, tostring, tpack = tonumber, tostring, table.pack
 local smatch, sfind, ssub, concat, mtype = string.match, string.find, string.sub, table.concat, math.type
 local raw_metatable = debug.getmetatable
 local ARRAY, OBJECT, BLOB, null = codec.ARRAY, codec.OBJECT, codec.BLOB, codec.null
 
 local S = sandbox.environment
-local prelude = { last = nil } -- `last`: result of the main file's last own cast
+local prelude = {
+  last = nil, -- result of the main file's last own cast
+  named = nil, -- names the file mentions while it is loaded to be published, as keys
+}
 
-local function wrong(code, message)
+-- The author's code uses the API wrongly; `usage` shows how it is meant.
+local function wrong(message, usage)
   local task = tasks.current
-  error(errors.new({ code = code, message = message }, task and task.fn), 0)
+  local code = tasks.loading and "spec.invalid" or "spell.raised"
+  error(errors.new({ code = code, message = message, hint = usage and "write " .. usage }, task and task.fn), 0)
 end
 
 local function described(value)
   if value == nil then return "nothing" end
   return (sfind(type(value), "^[aeiou]") and "an " or "a ") .. type(value)
+end
+
+local function shown(value)
+  if type(value) == "number" then return tostring(value) end
+  return type(value) == "string" and "'" .. ssub(value, 1, 40) .. "'" or described(value)
 end
 
 local function copy(fields)
@@ -39,7 +49,7 @@ end
 
 local function target(self, what)
   if type(self) ~= "table" or not kinds[raw_metatable(self)] then
-    wrong("spec.invalid", "call it with a colon: " .. what)
+    wrong("call it with a colon: " .. what, what)
   end
   if rawget(self, "$kind") == "ref" then return rawget(self, "name") end
   return self
@@ -64,7 +74,9 @@ function agent_methods.ask(self, prompt) return run_agent("agent:ask", self, { p
 
 function agent_methods.run(self, options)
   if type(options) == "string" then options = { prompt = options } end
-  if type(options) ~= "table" then wrong("spec.invalid", "agent:run takes a text or a table, got " .. described(options)) end
+  if type(options) ~= "table" then
+    wrong("agent:run takes a text or a table, got " .. described(options), 'agent:run { prompt = "..." }')
+  end
   return run_agent("agent:run", self, copy(options))
 end
 
@@ -75,9 +87,36 @@ local castables = {
   workflow = castable("workflow", { cast = cast }),
 }
 
+-- What a file names while it is loaded, it may cast. Agents, workflows and found spells are often
+-- kept in locals, so the declaration alone does not tell.
+local NAMES = { "agent", "tool", "spell", "workflow" } -- fields whose text is a name
+local LISTS = { "tools", "steps", "branches" } -- fields that hold names, or tables that name
+
+local function mention(value, seen)
+  if type(value) == "string" then
+    prelude.named[value] = true
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for i = 1, #NAMES do mention(rawget(value, NAMES[i]), seen) end
+    for i = 1, #LISTS do
+      local list = rawget(value, LISTS[i])
+      if type(list) == "table" and not seen[list] then
+        seen[list] = true
+        for _, item in next, list do mention(item, seen) end
+      end
+    end
+    mention(rawget(value, "needs"), seen)
+  end
+end
+
+local function noted(made)
+  if prelude.named and tasks.loading then mention(made, {}) end
+  return made
+end
+
 local function constructed(kind, what, fields)
   if type(fields) ~= "table" then
-    wrong("spec.invalid", what .. " takes one table: " .. what .. " { ... }; got " .. described(fields))
+    wrong(what .. " takes one table: " .. what .. " { ... }; got " .. described(fields), what .. " { ... }")
   end
   local made = copy(fields)
   made["$kind"], made["$line"] = kind, errors.main_line()
@@ -86,21 +125,22 @@ end
 
 local function finder(kind, what)
   return function(name)
-    if type(name) ~= "string" then wrong("spec.invalid", what .. " takes a name, got " .. described(name)) end
+    if type(name) ~= "string" then wrong(what .. " takes a name, got " .. described(name), what .. ' "NAME"') end
+    if prelude.named and tasks.loading then prelude.named[name] = true end
     return setmetatable({ ["$kind"] = "ref", kind = kind, name = name }, castables[kind])
   end
 end
 
 S.Spell = {
-  create = function(fields) return (constructed("spell", "Spell.create", fields)) end,
+  create = function(fields) return (noted(constructed("spell", "Spell.create", fields))) end,
   get = finder("spell", "Spell.get"),
 }
 S.Agent = {
-  create = function(fields) return (constructed("agent", "Agent.create", fields)) end,
+  create = function(fields) return (noted(constructed("agent", "Agent.create", fields))) end,
   get = finder("agent", "Agent.get"),
 }
 S.Tool = {
-  create = function(fields) return (constructed("tool", "Tool.create", fields)) end,
+  create = function(fields) return (noted(constructed("tool", "Tool.create", fields))) end,
   get = finder("tool", "Tool.get"),
 }
 
@@ -153,8 +193,8 @@ local function parallel(fields)
 end
 
 S.Workflow = {
-  sequential = function(fields) return (sequential(fields)) end,
-  parallel = function(fields) return (parallel(fields)) end,
+  sequential = function(fields) return (noted(sequential(fields))) end,
+  parallel = function(fields) return (noted(parallel(fields))) end,
 }
 
 ---------------------------------------------------------------- schemas
@@ -172,10 +212,10 @@ local bounds = {
 local function schema(what, kind, keywords, about, options)
   if type(about) == "table" and options == nil then about, options = nil, about end
   if about ~= nil and type(about) ~= "string" then
-    wrong("spec.invalid", what .. ": the description must be a text, got " .. described(about))
+    wrong(what .. ": the description must be a text, got " .. described(about), what .. '("what it is", { ... })')
   end
   if options ~= nil and type(options) ~= "table" then
-    wrong("spec.invalid", what .. ": the options must be a table, got " .. described(options))
+    wrong(what .. ": the options must be a table, got " .. described(options), what .. '("what it is", { ... })')
   end
   local names, optional = bounds[kind] or {}, nil
   keywords.type = kind
@@ -201,7 +241,7 @@ function S.Schema.any(about, options) return (schema("Schema.any", nil, {}, abou
 
 function S.Schema.enum(values, about, options)
   if type(values) ~= "table" or rawlen(values) == 0 then
-    wrong("spec.invalid", "Schema.enum takes a list of values, got " .. described(values))
+    wrong("Schema.enum takes a list of values, got " .. described(values), 'Schema.enum({ "a", "b" }, "what it is")')
   end
   local kind = "string"
   for i = 1, rawlen(values) do
@@ -212,14 +252,14 @@ end
 
 function S.Schema.list(of, about, options)
   if type(of) ~= "table" then
-    wrong("spec.invalid", "Schema.list takes the schema of its items first, got " .. described(of))
+    wrong("Schema.list takes the schema of its items first, got " .. described(of), 'Schema.list(Schema.string "an item")')
   end
   return (schema("Schema.list", "array", { items = of }, about, options))
 end
 
 function S.Schema.object(fields, about, options)
   if type(fields) ~= "table" then
-    wrong("spec.invalid", "Schema.object takes a table of fields first, got " .. described(fields))
+    wrong("Schema.object takes a table of fields first, got " .. described(fields), 'Schema.object { name = Schema.string "a field" }')
   end
   return (schema("Schema.object", "object", { properties = setmetatable(copy(fields), OBJECT) }, about, options))
 end
@@ -229,10 +269,27 @@ end
 local UPDATE_ATTEMPTS = 20
 
 local function state(scope, title)
+  local usages = {
+    get = "get(key, default)",
+    set = "set(key, value)",
+    delete = "delete(key)",
+    increment = "increment(key, by)",
+    update = "update(key, function(value) return changed end)",
+    scan = "scan(prefix, { limit = 100 })",
+  }
+  local function usage(method) return title .. "." .. usages[method] end
+
   local function check(method, key)
     local what = title .. "." .. method
-    if type(key) ~= "string" then wrong("input.invalid", what .. ": the key must be a text, got " .. described(key)) end
+    if type(key) ~= "string" then wrong(what .. ": the key must be a text, got " .. described(key), usage(method)) end
     return what
+  end
+
+  local function table_of(method, options)
+    if options ~= nil and type(options) ~= "table" then
+      wrong(title .. "." .. method .. ": the options must be a table, got " .. described(options), usage(method))
+    end
+    return copy(options or {})
   end
 
   local function read(what, key)
@@ -253,8 +310,8 @@ local function state(scope, title)
 
   function methods.set(key, value, options)
     local what = check("set", key)
-    if value == nil then wrong("input.invalid", what .. ": no value; remove a key with " .. title .. ".delete") end
-    local arguments = copy(options or {})
+    if value == nil then wrong(what .. ": no value; remove a key with " .. title .. ".delete", usage "set") end
+    local arguments = table_of("set", options)
     arguments.scope, arguments.key, arguments.value = scope, key, value
     return (tasks.perform(what, "state.set", arguments))
   end
@@ -271,21 +328,22 @@ local function state(scope, title)
   -- Reads, calls `fn` with the value, writes what it returns; again when someone else wrote meanwhile.
   function methods.update(key, fn)
     local what = check("update", key)
-    if type(fn) ~= "function" then wrong("input.invalid", what .. " takes a key and a function, got " .. described(fn)) end
+    if type(fn) ~= "function" then wrong(what .. " takes a key and a function, got " .. described(fn), usage "update") end
     for _ = 1, UPDATE_ATTEMPTS do
       local value, version = read(what, key)
       local changed = tasks.sealed("the function of " .. what, "it may run more than once", fn, value)
-      if changed == nil then wrong("input.invalid", what .. ": the function must return the new value") end
+      if changed == nil then wrong(what .. ": the function must return the new value", usage "update") end
       local arguments = { scope = scope, key = key, value = changed, if_version = version or "" }
       local ok, result = tasks.attempt(what, "state.set", arguments)
       if ok then return changed, result end
       if result.code ~= "state.conflict" then error(result, 0) end
     end
-    wrong("state.conflict", what .. ": the key changed " .. UPDATE_ATTEMPTS .. " times while it was updated")
+    local message = what .. ": the key changed " .. UPDATE_ATTEMPTS .. " times while it was updated"
+    error(errors.new({ code = "state.conflict", message = message, hint = "let fewer casts write the same key" }, tasks.current.fn), 0)
   end
 
   function methods.scan(prefix, options)
-    local arguments = copy(options or {})
+    local arguments = table_of("scan", options)
     arguments.scope, arguments.prefix = scope, prefix or ""
     local page = tasks.perform(title .. ".scan", "state.scan", arguments)
     return page.items, page.next
@@ -316,7 +374,7 @@ function S.sleep(duration)
     seconds = amount and UNITS[unit] and tonumber(amount) * UNITS[unit]
   end
   if not seconds or seconds ~= seconds or seconds < 0 then
-    wrong("input.invalid", "sleep takes seconds, or a text like '500ms', '2s', '2m', '1h'")
+    wrong("sleep takes seconds, or a text like '500ms', '2s', '2m', '1h'; got " .. shown(duration), 'sleep(2) or sleep "500ms"')
   end
   tasks.perform("sleep", "sleep", { seconds = seconds })
 end
@@ -350,33 +408,44 @@ local CONTENT = { __name = "content", __metatable = "content" }
 
 local function content(parts) return setmetatable({ ["$content"] = setmetatable(parts, ARRAY) }, CONTENT) end
 
-local function blob(what, bytes)
-  if type(bytes) ~= "string" then wrong("output.invalid", what .. ": a byte string was expected, got " .. described(bytes)) end
+local function blob(what, bytes, usage)
+  if type(bytes) ~= "string" then wrong(what .. ": a byte string was expected, got " .. described(bytes), usage) end
   return setmetatable({ bytes }, BLOB)
 end
 
-local function media(kind)
+local function media(kind, example)
   local what = "Content." .. kind
-  return function(bytes, mime_type)
-    if type(mime_type) ~= "string" then wrong("output.invalid", what .. " takes bytes and their type, e.g. 'image/png'") end
-    return (content({ { type = kind, data = blob(what, bytes), mime_type = mime_type } }))
+  local usage = what .. '(bytes, "' .. example .. '")'
+  return function(bytes, media_type)
+    if type(media_type) ~= "string" then
+      wrong(what .. " takes bytes and their media type, got " .. described(media_type), usage)
+    end
+    return (content({ { type = kind, data = blob(what, bytes, usage), media_type = media_type } }))
   end
 end
 
-S.Content = { image = media("image"), audio = media("audio") }
+S.Content = { image = media("image", "image/png"), audio = media("audio", "audio/wav") }
 
 function S.Content.text(text)
-  if type(text) ~= "string" then wrong("output.invalid", "Content.text takes a text, got " .. described(text)) end
+  if type(text) ~= "string" then wrong("Content.text takes a text, got " .. described(text), 'Content.text "..."') end
   return (content({ { type = "text", text = text } }))
 end
 
+local RESOURCE_FIELDS = { uri = true, text = true, data = true, media_type = true, name = true }
+
 function S.Content.resource(fields)
+  local usage = 'Content.resource { uri = "...", text = "...", media_type = "text/plain" }'
   if type(fields) ~= "table" or type(fields.uri) ~= "string" then
-    wrong("output.invalid", "Content.resource takes a table with 'uri' and 'text' or 'data'")
+    wrong("Content.resource takes a table with 'uri' and 'text' or 'data'", usage)
+  end
+  for key in next, fields do
+    if not RESOURCE_FIELDS[key] then
+      wrong("Content.resource has no field '" .. tostring(key) .. "': it takes uri, text, data, media_type and name", usage)
+    end
   end
   local part = copy(fields)
   part.type = "resource"
-  if part.data ~= nil then part.data = blob("Content.resource", part.data) end
+  if part.data ~= nil then part.data = blob("Content.resource", part.data, usage) end
   return (content({ part }))
 end
 
@@ -389,7 +458,7 @@ function S.Content.list(items)
     elseif raw_metatable(item) == CONTENT then
       for _, part in next, rawget(item, "$content") do parts[#parts + 1] = part end
     else
-      wrong("output.invalid", "Content.list takes Content values and texts; item " .. i .. " is " .. described(item))
+      wrong("Content.list takes Content values and texts; item " .. i .. " is " .. described(item), 'Content.list { "text", Content.image(bytes, "image/png") }')
     end
   end
   return (content(parts))

@@ -71,7 +71,7 @@ def test_nothing_is_no_content() -> None:
             {"type": "image", "data": "AAAA", "mimeType": "image/webp"},
         ),
         (
-            {"type": "audio", "data": "AAAA", "mime_type": "audio/mpeg"},
+            {"type": "audio", "data": "AAAA", "media_type": "audio/mpeg"},
             {"type": "audio", "data": "AAAA", "mimeType": "audio/mpeg"},
         ),
         (

@@ -1,0 +1,6 @@
+-- must: limit.wall_clock
+-- The error is there, but the variable to be closed never lets go.
+return Spell.create { run = function(input, ctx)
+  local guard <close> = setmetatable({}, { __close = function() while true do end end })
+  error("over")
+end }

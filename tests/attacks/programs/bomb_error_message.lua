@@ -1,0 +1,5 @@
+-- must: spell.raised
+-- An error of twelve million bytes.
+return Spell.create { run = function(input, ctx)
+  error(("x"):rep(12 << 20))
+end }

@@ -1,0 +1,3 @@
+-- must: unpublished limit.wall_clock
+-- The top level never returns.
+while true do end
