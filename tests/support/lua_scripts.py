@@ -9,6 +9,7 @@ from typing import Any
 
 from llmspell.errors import LlmspellError
 from llmspell.runtime.engine import (
+    Canceled,
     Finished,
     Loaded,
     Program,
@@ -111,7 +112,7 @@ async def drive(script: Script, task: int, answer: Answer, *, now: float = 2000.
                     return outcome
                 case Requested():
                     waiting.append(event)
-                case Loaded() | Finished():
+                case Loaded() | Finished() | Canceled():
                     pass
         assert waiting, "the script waits for nothing"
         for request in waiting:

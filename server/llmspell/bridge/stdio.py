@@ -167,6 +167,8 @@ class Bridge:
             method = message.get("method")
             if method is None:
                 continue
+            if "id" in message and not isinstance(message["id"], str | int):
+                continue  # no answer can name such an id: the owner refuses it without one
             if "id" not in message:
                 if method == "notifications/initialized":
                     self._initialized = line

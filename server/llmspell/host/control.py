@@ -34,6 +34,9 @@ FAILED = -32000
 
 _log = logging.getLogger(__name__)
 
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes of a stranger: bad JSON, bad UTF-8, nesting without end."""
+
 Method: TypeAlias = Callable[[Object, AsyncExitStack], Awaitable[JSON]]
 """A method added from above, e.g. `http.open`: takes the params and a stack that is unwound
 when the connection ends, returns the result."""
@@ -194,7 +197,7 @@ class _Connection:
         except msgspec.ValidationError as error:
             self._fail(None, INVALID_REQUEST, UsageError(f"not a request: {error}"))
             return
-        except msgspec.DecodeError as error:
+        except _NOT_JSON as error:
             self._fail(None, PARSE_ERROR, UsageError(f"not JSON: {error}"))
             return
         if request.id is None:
@@ -210,7 +213,7 @@ class _Connection:
     def _cancel(self, params: msgspec.Raw) -> None:
         try:
             task = self._tasks.get(msgspec.json.decode(params, type=_Cancel).id)
-        except msgspec.DecodeError:
+        except _NOT_JSON:
             return  # a notification has no answer
         if task is not None:
             task.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from llmspell.errors import RunCanceled, RunError, RunNotCancelable
 from llmspell.runs.archive import Archive
@@ -16,10 +16,15 @@ _PAUSED = ("input_required", "auth_required")
 
 
 class LiveHandle:
-    """A run of this process: one that is cast, or one that waits for an answer."""
+    """A run of this process: one that is cast, or one that waits for an answer.
 
-    def __init__(self, live: LiveRun) -> None:
+    Args:
+        forget: Called with the id when a run that nothing casts has ended.
+    """
+
+    def __init__(self, live: LiveRun, *, forget: Callable[[str], object]) -> None:
         self.live = live
+        self._forget = forget
         self.id = live.run.id
         self.casting: Casting | None = None
         self.task: asyncio.Task[Outcome] | None = None
@@ -75,6 +80,7 @@ class LiveHandle:
             return
         error = RunCanceled("the run was canceled").with_run(self.id)
         await self.live.finish("canceled", error=error.to_value(), durability=Durability.DURABLE)
+        self._forget(self.id)
 
 
 class StoredHandle:

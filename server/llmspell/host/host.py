@@ -89,7 +89,10 @@ class Host:
             limits=limits,
             model_settings=project.settings.models,
             script_limits=ScriptLimits(
-                heap_bytes=limits.heap_bytes, slice_seconds=limits.slice_seconds
+                heap_bytes=limits.heap_bytes,
+                slice_seconds=limits.slice_seconds,
+                cpu_seconds=limits.cpu_seconds,
+                host_calls=limits.host_calls,
             ),
             find=book.get,
             suggest=book.suggest,
@@ -174,6 +177,11 @@ class Host:
     def models(self) -> Providers:
         """The providers, for showing what is there."""
         return self._models
+
+    @property
+    def services(self) -> Services:
+        """What performing uses, for whoever performs effects that belong to no published spell."""
+        return self._services
 
     @property
     def busy(self) -> bool:
@@ -263,7 +271,7 @@ class Host:
         live = self._new_run("", "", data, caller)
         live.enter("input_required", message=question)
         await live.save(Durability.DURABLE)
-        handle = LiveHandle(live)
+        handle = LiveHandle(live, forget=self._drop)
         self._live[handle.id] = handle
         return handle
 
@@ -441,7 +449,7 @@ class Host:
         return self._prepare(castable, input, caller, timeout, as_file=True)
 
     def _begin_cast(self, casting: Casting) -> LiveHandle:
-        handle = self._live.get(casting.live.run.id) or LiveHandle(casting.live)
+        handle = self._live.get(casting.live.run.id) or LiveHandle(casting.live, forget=self._drop)
         handle.casting = casting
         self._live[handle.id] = handle
         # At once: who is given the handle of an answered question must not find it waiting.
@@ -450,6 +458,9 @@ class Host:
         handle.task.add_done_callback(self._forget)
         handle.task.set_name(handle.id)
         return handle
+
+    def _drop(self, run_id: str) -> None:
+        self._live.pop(run_id, None)
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._live.pop(task.get_name(), None)
@@ -485,7 +496,9 @@ class Host:
         events = await self._archive.events(run.id)
         handle = self._live.get(run.id)
         if handle is None:
-            handle = LiveHandle(LiveRun(run, self._archive, self._clock, events=events))
+            handle = LiveHandle(
+                LiveRun(run, self._archive, self._clock, events=events), forget=self._drop
+            )
             self._live[run.id] = handle
         return handle
 
@@ -505,8 +518,16 @@ def _build(project: Project, state: Literal["rocksdb", "memory"], clock: Clock) 
     )
     project.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     store: Store = plugins.load("stores", state).open(project.state / "db")
+    runtime = settings.runtime
     engine: Engine = plugins.load("engines", "lua")(
-        idle_workers=settings.runtime.idle_workers, max_workers=limits.casts
+        isolation=runtime.isolation,
+        casts=limits.casts,
+        queue=limits.queue,
+        idle_workers=runtime.idle_workers,
+        max_workers=limits.workers,
+        warm_workers=runtime.warm_workers,
+        worker_casts=runtime.worker_casts,
+        warm_seconds=runtime.warm_seconds,
     )
     load_limits = ScriptLimits(heap_bytes=limits.heap_bytes, slice_seconds=limits.load_seconds)
     book = Spellbook(project, engine, load_limits)

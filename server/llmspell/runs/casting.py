@@ -210,6 +210,7 @@ class Casting:
                 seed=run.id.encode(),
                 message=self._caller.message,
             ),
+            is_child=self._parent is not None,
         )
         session = ScriptSession(script, self._services.clock)
         if not self._as_file:

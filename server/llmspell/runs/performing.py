@@ -94,7 +94,7 @@ class Performer:
         self._budget = budget
         self._session = session
         self._begin_child = begin_child
-        self._records = 0
+        self._records = self._record_bytes = 0
         self._model_calls = 0
         self.acted = False
         """Whether the run did anything beyond computing."""
@@ -181,7 +181,15 @@ class Performer:
         if self._records > limit:
             raise LimitError(
                 f"the run wrote more than {limit} log lines and parts",
-                hint="write less, or raise limits.log_events",
+                hint="write less, or raise the setting limits.log_events",
+                data={"limit": "limits.log_events"},
+            )
+        self._record_bytes += len(dumps(effect.data))
+        limit = self._services.limits.log_bytes
+        if self._record_bytes > limit:
+            raise LimitError(
+                f"the run wrote more than {limit} bytes of log lines and parts",
+                hint="write less, or raise limits.log_bytes",
             )
         self._live.note(effect.kind, effect.data)
 

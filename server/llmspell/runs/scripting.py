@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from llmspell.clock import Clock
 from llmspell.effects.effect import Effect
-from llmspell.errors import InternalError, LlmspellError, OutputInvalid
+from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanceled
 from llmspell.runs.operations import read_operation
-from llmspell.runtime.engine import Finished, Loaded, Requested, Script
+from llmspell.runtime.engine import Canceled, Finished, Requested, Script, ScriptEvent
 from llmspell.values import JSON, FunctionRef
 
 Perform: TypeAlias = Callable[[Effect], Coroutine[Any, Any, Any]]
@@ -34,7 +35,9 @@ class ScriptSession:
         self._clock = clock
         self._waiting: dict[int, asyncio.Future[JSON]] = {}
         self._performing: dict[int, Perform] = {}
-        self._effects: dict[asyncio.Task[None], int] = {}
+        self._effects: dict[asyncio.Task[Any], int] = {}
+        self._open: dict[int, asyncio.Task[Any]] = {}
+        self._unwanted: set[int] = set()
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._failure: LlmspellError | None = None
@@ -110,7 +113,7 @@ class ScriptSession:
         except Exception as error:  # a fault here would leave every waiter stuck
             self._fail(InternalError(f"the script session failed: {error!r}"))
 
-    def _handle(self, event: Loaded | Requested | Finished) -> None:
+    def _handle(self, event: ScriptEvent) -> None:
         if isinstance(event, Finished):
             waiter = self._waiting.pop(event.task, None)
             if waiter is None or waiter.done():
@@ -123,26 +126,36 @@ class ScriptSession:
             perform = self._performing.get(event.task)
             if perform is None:
                 return  # nobody waits for that call any more, so its script stays as it is
-            task = asyncio.get_running_loop().create_task(self._answer(event, perform))
+            task = asyncio.get_running_loop().create_task(_perform(event, perform))
             self._effects[task] = event.task
-            task.add_done_callback(self._effects.pop)
+            self._open[event.call] = task
+            task.add_done_callback(partial(self._answer, event))
+        elif isinstance(event, Canceled) and event.call in self._open:
+            self._unwanted.add(event.call)
+            self._open[event.call].cancel()
 
-    async def _answer(self, request: Requested, perform: Perform) -> None:
-        try:
-            value = await perform(read_operation(request.operation, request.arguments))
-            ok = True
-        except LlmspellError as error:
-            ok, value = False, error.to_value()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # the script must get an answer, or it waits for ever
-            ok, value = False, InternalError(f"{request.operation}: {error!r}").to_value()
+    def _answer(self, request: Requested, effect: asyncio.Task[Any]) -> None:
+        """Tell the script what came of an effect; one nobody waits for any more is not told."""
+        del self._effects[effect], self._open[request.call]
+        is_unwanted = request.call in self._unwanted
+        self._unwanted.discard(request.call)
+        ok, value = False, None
+        if effect.cancelled():
+            if not is_unwanted:
+                return
+            value = RunCanceled(f"{request.operation} was canceled: another branch failed").to_value()
+        elif (error := effect.exception()) is None:
+            ok, value = True, effect.result()
+        elif isinstance(error, LlmspellError):
+            value = error.to_value()
+        else:  # the script must get an answer, or it waits for ever
+            value = InternalError(f"{request.operation}: {error!r}").to_value()
         try:
             self._script.answer(request.call, ok=ok, value=value, now=self._clock.time())
-        except LlmspellError as error:
+        except LlmspellError as refused:
             # The result itself cannot cross (too large): the script is told why.
             self._script.answer(
-                request.call, ok=False, value=error.to_value(), now=self._clock.time()
+                request.call, ok=False, value=refused.to_value(), now=self._clock.time()
             )
         self._queued.set()
 
@@ -154,6 +167,10 @@ class ScriptSession:
         self._waiting.clear()
         for task in self._effects:
             task.cancel()
+
+
+async def _perform(request: Requested, perform: Perform) -> Any:
+    return await perform(read_operation(request.operation, request.arguments))
 
 
 def _error(value: JSON) -> LlmspellError:

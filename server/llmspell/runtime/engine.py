@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from llmspell.values import JSON, FunctionRef, Object
 
@@ -39,7 +39,11 @@ class ScriptLimits:
 
     heap_bytes: int = 64 << 20
     slice_seconds: float = 2.0
-    """Wall time the script may compute before it gives way to an effect or ends."""
+    """CPU time the script may take before it gives way to an effect or ends."""
+    cpu_seconds: float = 60.0
+    """CPU time of all its slices together."""
+    host_calls: int = 50_000
+    """Effects it may ask for."""
     message_bytes: int = 8 << 20
     """Largest frame either way: inputs, outputs and effect arguments."""
 
@@ -84,6 +88,16 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
+class Canceled:
+    """The script has no use for a request any more: end the effect, then answer it all the same.
+
+    A branch of `parallel` failed, and it raises that once the requests of the others are answered.
+    """
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A task ended. `value` is its result, or an error object when not `ok`."""
 
@@ -92,7 +106,18 @@ class Finished:
     value: JSON
 
 
-ScriptEvent: TypeAlias = Loaded | Requested | Finished
+ScriptEvent: TypeAlias = Loaded | Requested | Canceled | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What stands between a script and the machine."""
+
+    level: Literal["filtered", "limited", "inline"]
+    """filtered: processes with a system-call filter; limited: processes with resource limits
+    only; inline: threads of the server."""
+    lines: tuple[str, ...]
+    """The same in words, the warning first."""
 
 
 class Script(Protocol):
@@ -131,8 +156,12 @@ class Script(Protocol):
     async def exchange(self) -> Sequence[ScriptEvent]:
         """Send what is queued, let the script run until it waits, and return what it said.
 
+        The first exchange of a script waits until there is room for it, and any exchange
+        until fewer scripts compute than may at the same time.
+
         Raises:
             SpecError: The top level failed (syntax, an effect, an unstable declaration).
+            LimitBusy: Too many scripts wait, or no worker may be added.
             LimitError: A limit was hit. The script is gone.
         """
         ...
@@ -160,12 +189,27 @@ class Engine(Protocol):
         """
         ...
 
-    async def open(self, program: Program, limits: ScriptLimits, context: ScriptContext) -> Script:
+    async def open(
+        self,
+        program: Program,
+        limits: ScriptLimits,
+        context: ScriptContext,
+        *,
+        is_child: bool = False,
+    ) -> Script:
         """Return a fresh script of the program; nothing of it has run yet.
 
+        Args:
+            is_child: Whether a script under way waits for it: it is then never queued behind
+                scripts that have not begun.
+
         Raises:
-            LimitBusy: No worker is free and none may be added.
+            LimitBusy: The engine is closed.
         """
+        ...
+
+    def isolation(self) -> Isolation:
+        """Return what stands between a script and the machine. Starts nothing."""
         ...
 
     async def close(self) -> None:

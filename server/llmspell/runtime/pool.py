@@ -1,128 +1,75 @@
-"""The pool: workers forked ahead by a zygote, given to one script each, killed after use."""
+"""The pool: workers forked ahead by a zygote, each given to one script at a time.
+
+A worker that has run a script's code belongs to the trust domain of that script
+for ever: (tenant, principal, program version). It waits, warm, for the next
+script of that domain, and is killed after a fault, after so many scripts, when
+it idles, or when its room is needed. A worker that ran code of no domain is
+killed after use.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-from collections import deque
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from llmspell.errors import LimitBusy
-from llmspell.runtime import wire
 from llmspell.runtime.channel import Channel
 from llmspell.runtime.engine import ScriptLimits
+from llmspell.runtime.spawner import Spawner
+from llmspell.runtime.workers import Domain
 
-_END_SECONDS = 5.0
-"""How long the zygote may take to end before it is killed."""
 _RETRY_SECONDS = 1
+_BASE_BYTES = 256 << 20
+"""Address space of the interpreter itself, with room to spare."""
+_WORKER_CPU_SECONDS = 600
+"""A worker older than this in CPU time is not kept: far below what its jail ends it at."""
 
 
-def _environment() -> dict[str, str]:
-    """Return all a worker's environment holds: no key, no home, and a fixed time zone."""
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    return {"PYTHONPATH": path, "TZ": "UTC0"}
+def room_for(limits: ScriptLimits) -> int:
+    """Return the address space in bytes a worker needs for a script of these limits."""
+    return _BASE_BYTES + limits.heap_bytes + 8 * limits.message_bytes
 
 
-class _Zygote:
-    """The process that forks, and the channels whose fork is under way."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """How many workers there may be, and how long they are kept."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._pending: deque[Channel] = deque()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._control = ours
-        with theirs:
-            # -P: a module lying in the working directory must not be taken for a library.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "llmspell.runtime.zygote", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,
-            )
-        self.is_alive = True
-        loop.add_reader(ours, self._read)
-
-    def fork(self) -> Channel:
-        """Order a worker and return its channel, which may be written to at once.
-
-        Raises:
-            BlockingIOError: More forks are on order than can be queued.
-            OSError: The zygote is gone.
-        """
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-        except OSError:
-            ours.close()
-            raise
-        channel = Channel(ours, self._loop)
-        self._pending.append(channel)
-        return channel
-
-    def _read(self) -> None:
-        try:
-            message, descriptors, _, _ = socket.recv_fds(
-                self._control, wire.FORKED.size, 1, socket.MSG_CMSG_CLOEXEC
-            )
-        except BlockingIOError:
-            return
-        except OSError:
-            message, descriptors = b"", []
-        if not message or not descriptors:
-            self.disconnect()  # its workers ended with it
-            return
-        (pid,) = wire.FORKED.unpack(message)
-        self._pending.popleft().forked(pid, descriptors[0])
-
-    def disconnect(self) -> None:
-        """Close the control socket: the zygote ends its workers, then itself."""
-        if not self.is_alive:
-            return
-        self.is_alive = False
-        self._loop.remove_reader(self._control)
-        self._control.close()
-        for channel in self._pending:
-            channel.close()
-        self._pending.clear()
-
-    async def end(self) -> None:
-        """Disconnect, and return when the process and all its workers are gone."""
-        self.disconnect()
-        try:
-            await asyncio.to_thread(self._process.wait, _END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+    idle: int = 2
+    """Workers kept ready that belong to no domain yet."""
+    total: int = 256
+    """Workers of any kind at the same time."""
+    warm: int = 16
+    """Warm workers that wait for the next script of their domain."""
+    warm_scripts: int = 200
+    """Scripts a worker runs before it is replaced."""
+    warm_seconds: float = 30.0
+    """How long a warm worker waits."""
 
 
 class Pool:
-    """Workers of one engine. Belongs to the event loop it is first used in.
+    """Workers of one engine. Belongs to the event loop it is first used in."""
 
-    Args:
-        idle: Workers kept ready.
-        maximum: Workers there may be at the same time, the idle ones included.
-    """
-
-    def __init__(self, *, idle: int, maximum: int) -> None:
-        self._idle_target = idle
-        self._maximum = maximum
-        self._zygote: _Zygote | None = None
-        self._ended: list[_Zygote] = []
+    def __init__(self, limits: PoolLimits) -> None:
+        self._limits = limits
+        # New casts leave a part of the workers to the casts that those under way will begin.
+        self._for_new = limits.total - limits.total // 4
+        self._spawner: Spawner | None = None
+        self._ended: list[Spawner] = []
         self._idle: deque[Channel] = deque()
-        self._active: set[Channel] = set()
+        self._active: dict[Channel, Domain | None] = {}
+        self._reserved = 0
+        self._warm: OrderedDict[Channel, tuple[Domain, float]] = OrderedDict()
+        self._by_domain: dict[Domain, list[Channel]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._room_bytes = room_for(ScriptLimits())
         self._is_closed = False
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that are forked."""
-        return [channel.pid for channel in (*self._idle, *self._active) if channel.pid is not None]
+        channels = (*self._idle, *self._warm, *self._active)
+        return [channel.pid for channel in channels if channel.pid is not None]
 
     async def warm_up(self) -> None:
         """Return once the workers to be kept ready are forked."""
@@ -130,67 +77,150 @@ class Pool:
         for channel in tuple(self._idle):
             await channel.birth()
 
-    def acquire(self, limits: ScriptLimits, name: str) -> Channel:
-        """Return a worker for the script of file `name`.
+    def reserve(self) -> bool:
+        """Set room for a new script's worker aside, if there is any."""
+        if len(self._active) + self._reserved >= self._for_new:
+            return False
+        self._reserved += 1
+        return True
 
-        Raises:
-            LimitBusy: As many workers as allowed are in use, or the pool is closed.
-        """
+    def unreserve(self) -> None:
+        """Give up what `reserve` set aside."""
+        self._reserved -= 1
+
+    def acquire(
+        self, domain: Domain | None, limits: ScriptLimits, *, is_reserved: bool = False
+    ) -> Channel:
+        """Return a worker. See `Workers.acquire`."""
+        if is_reserved:
+            self._reserved -= 1
         if self._is_closed:
             raise LimitBusy("the script engine is closed", hint="")
-        self._drop_dead()
-        if len(self._active) >= self._maximum:
-            raise LimitBusy(
-                f"{self._maximum} scripts are running, which is the limit",
-                data={"retry_after": _RETRY_SECONDS},
-            )
-        channel = self._idle.popleft() if self._idle else self._fork()
-        self._active.add(channel)
-        channel.begin(limits, name)
-        # Later, so that the script's first frame goes out before the next fork begins.
-        asyncio.get_running_loop().call_soon(self._refill)
+        room = room_for(limits)
+        self._room_bytes = max(self._room_bytes, room)
+        channel = self._take_warm(domain, room) if domain is not None else None
+        if channel is None:
+            if len(self._active) >= self._limits.total:
+                raise LimitBusy(
+                    f"{self._limits.total} scripts have a worker, which is the limit",
+                    data={"retry_after": _RETRY_SECONDS, "limit": "limits.workers"},
+                )
+            self._drop_useless(room)
+            channel = self._idle.popleft() if self._idle else self._fork()
+            # Later, so that the script's first frame goes out before the next fork begins.
+            asyncio.get_running_loop().call_soon(self._refill)
+        self._active[channel] = domain
         return channel
 
-    def release(self, channel: Channel) -> None:
-        """Kill a worker after use. It is never given to a second script."""
-        self._active.discard(channel)
-        channel.close()
+    def release(self, worker: Channel, *, is_clean: bool) -> None:
+        """Take a worker back: to wait for its domain's next script, or to be killed."""
+        domain = self._active.pop(worker, None)
+        if (
+            domain is None
+            or not is_clean
+            or not worker.is_usable
+            or worker.scripts >= self._limits.warm_scripts
+            or worker.cpu_us >= _WORKER_CPU_SECONDS * 1_000_000
+            or self._limits.warm == 0
+        ):
+            worker.close()
+            return
+        worker.end()
+        loop = asyncio.get_running_loop()
+        self._warm[worker] = (domain, loop.time())
+        self._by_domain.setdefault(domain, []).append(worker)
+        while len(self._warm) > self._limits.warm:
+            self._retire_oldest()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._limits.warm_seconds, self._sweep)
 
     async def close(self) -> None:
         """End every worker and the zygote. Closing twice is no error."""
         self._is_closed = True
-        for channel in (*self._idle, *self._active):
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for channel in (*self._idle, *self._warm, *self._active):
             channel.close()
         self._idle.clear()
+        self._warm.clear()
+        self._by_domain.clear()
         self._active.clear()
-        if self._zygote is not None:
-            self._ended.append(self._zygote)
-            self._zygote = None
+        if self._spawner is not None:
+            self._ended.append(self._spawner)
+            self._spawner = None
         while self._ended:
             await self._ended.pop().end()
 
+    # -- warm workers
+
+    def _take_warm(self, domain: Domain, room: int) -> Channel | None:
+        # The one used last: its memory is in the processor's caches, and the others may retire.
+        while channels := self._by_domain.get(domain):
+            channel = channels[-1]
+            self._forget(channel)
+            if channel.is_usable and channel.room_bytes >= room:
+                return channel
+            channel.close()
+        return None
+
+    def _forget(self, channel: Channel) -> None:
+        domain, _ = self._warm.pop(channel)
+        channels = self._by_domain[domain]
+        channels.remove(channel)
+        if not channels:
+            del self._by_domain[domain]
+
+    def _retire_oldest(self) -> None:
+        channel = next(iter(self._warm))
+        self._forget(channel)
+        channel.close()
+
+    def _sweep(self) -> None:
+        """Retire the workers that waited too long; look again when the next one will have."""
+        self._sweeper = None
+        loop = asyncio.get_running_loop()
+        while self._warm:
+            channel, (_, since) = next(iter(self._warm.items()))
+            left = since + self._limits.warm_seconds - loop.time()
+            if left > 0 and channel.is_usable:
+                self._sweeper = loop.call_later(left, self._sweep)
+                return
+            self._retire_oldest()
+
+    # -- workers of no domain yet
+
     def _fork(self) -> Channel:
+        if self._warm and len(self._active) + len(self._warm) >= self._limits.total:
+            self._retire_oldest()
         for _ in range(2):
-            if self._zygote is None or not self._zygote.is_alive:
-                if self._zygote is not None:
-                    self._ended.append(self._zygote)
-                self._zygote = _Zygote(asyncio.get_running_loop())
+            if self._spawner is None or not self._spawner.is_alive:
+                if self._spawner is not None:
+                    self._ended.append(self._spawner)
+                self._spawner = Spawner(asyncio.get_running_loop())
             try:
-                return self._zygote.fork()
+                return self._spawner.fork(self._room_bytes)
             except BlockingIOError:
                 break
             except OSError:
-                self._zygote.disconnect()  # it ended unexpectedly: start another
+                self._spawner.disconnect()  # it ended unexpectedly: start another
         raise LimitBusy("no further worker can be forked now", data={"retry_after": _RETRY_SECONDS})
 
-    def _drop_dead(self) -> None:
-        if not all(channel.is_usable for channel in self._idle):
-            self._idle = deque(channel for channel in self._idle if channel.is_usable)
+    def _drop_useless(self, room: int) -> None:
+        """Forget the idle workers that have ended, and end those whose jail is too small."""
+        if all(channel.is_usable and channel.room_bytes >= room for channel in self._idle):
+            return
+        kept: deque[Channel] = deque()
+        for channel in self._idle:
+            if channel.is_usable and channel.room_bytes >= room:
+                kept.append(channel)
+            else:
+                channel.close()
+        self._idle = kept
 
     def _refill(self) -> None:
         if self._is_closed:
             return
-        self._drop_dead()
-        room = self._maximum - len(self._active)
-        while len(self._idle) < min(self._idle_target, room):
+        self._drop_useless(self._room_bytes)
+        room = self._limits.total - len(self._active) - len(self._warm)
+        while len(self._idle) < min(self._limits.idle, room):
             self._idle.append(self._fork())

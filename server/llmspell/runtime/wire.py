@@ -1,22 +1,29 @@
-"""The wire between the server and a worker: length-prefixed MessagePack frames.
+"""The wire between the server and a worker: length-prefixed packets, MessagePack frames in them.
 
-A frame to the worker is a list of messages, a frame from it a list of events;
-each request frame is answered by exactly one reply frame. The worker's Python
-passes frames on unread: the Lua kernel reads and writes them.
+A packet to the worker has a kind: `PROGRAM` (what the next scripts are made of,
+sent once), `BEGIN` (a script begins, with these limits, in a state nothing has
+run in), `FRAME` (messages for it) and `END` (it is over: forget it). Only a
+`FRAME` is answered, by exactly one reply. A reply is headed by its length and
+the CPU time the worker has used so far.
 
-    ["load", {name, source, modules, context, expected?}]
-    ["main", {name, source, modules, context, input}]
+A frame to the worker is a list of messages, a frame from it a list of events.
+The worker's Python passes frames on unread: the Lua kernel reads and writes them.
+
+    ["load", {context, expected?}]
+    ["main", {context, input}]
     ["call", task, function, [argument...], with_context]
     ["answer", call, ok, value, now]
 
     ["loaded", declaration, [name...]] | ["loaded"]     the latter: as expected
     ["request", task, call, operation, arguments]
+    ["cancel", call]                         end that effect, then answer it all the same
     ["done", task, ok, value]
     ["failed", error]                        the script is gone
     ["more"]                                 ask again for the rest with an empty frame
 
-A function is extension 1, its number as four bytes. Binary data is extension 2
-and becomes base64 text, so that a JSON value never holds bytes.
+A program is a frame with the one element {name, source, modules}. A function is
+extension 1, its number as four bytes. Binary data is extension 2 and becomes
+base64 text, so that a JSON value never holds bytes.
 """
 
 from __future__ import annotations
@@ -24,17 +31,23 @@ from __future__ import annotations
 import base64
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from llmspell.values import JSON, FunctionRef, Object
 
-HEADER = struct.Struct("<I")
-"""Before each frame: its length in bytes."""
-LIMITS = struct.Struct("<QQ")
-"""Before the first frame to a worker: its heap and frame limits in bytes."""
+PACKET = struct.Struct("<BI")
+"""Before each packet to a worker: its kind and its length in bytes."""
+REPLY = struct.Struct("<IQ")
+"""Before each frame from a worker: its length in bytes, its CPU time so far in microseconds."""
+PROGRAM, BEGIN, FRAME, END = range(4)
+LIMITS = struct.Struct("<QQdd")
+"""What `BEGIN` holds: limits of heap and frame in bytes, the seconds after which the worker ends
+itself in the middle of a slice, and those after which the count hook ends it; 0 = no hook."""
+ROOM = struct.Struct("<Q")
+"""The first bytes to a worker: the address space it may use, in bytes."""
 FORKED = struct.Struct("<i")
 """What the zygote sends for each fork: a process id; its pidfd is attached."""
 FRAME_EXTRA = 64
@@ -43,6 +56,7 @@ FRAME_EXTRA = 64
 _FUNCTION = 1
 _BLOB = 2
 _MAX_MESSAGES = 0xFFFF
+_CHUNK = 1 << 16
 
 
 def _read_extension(code: int, data: memoryview) -> object:
@@ -56,6 +70,12 @@ def _read_extension(code: int, data: memoryview) -> object:
 _encoder = msgspec.msgpack.Encoder()
 _sorted_encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder(list[list[Any]], ext_hook=_read_extension)
+
+
+def pack_program(name: str, source: bytes, modules: Mapping[str, bytes]) -> bytes:
+    """Return the frame that stands for a program."""
+    program = {"name": name, "source": source, "modules": dict(modules)}
+    return _list_of([_encoder.encode(program)])
 
 
 def pack(message: Sequence[Any]) -> bytes:
@@ -124,28 +144,38 @@ def failure(code: str, message: str) -> bytes:
     return _encoder.encode([["failed", {"code": code, "message": message}]])
 
 
-def send(sock: socket.socket, frame: bytes) -> None:
-    """Send one frame; blocks. For the worker's side."""
-    sock.sendall(HEADER.pack(len(frame)))
-    sock.sendall(frame)
+def packet(kind: int, payload: bytes = b"") -> bytes:
+    """Return a packet to a worker."""
+    return PACKET.pack(kind, len(payload)) + payload
 
 
-def receive_exactly(sock: socket.socket, size: int) -> bytes | None:
-    """Return `size` bytes, or None when the other side is gone; blocks."""
-    parts: list[bytes] = []
-    while size:
-        part = sock.recv(min(size, 1 << 20))
-        if not part:
+class Reader:
+    """Reads packets from a blocking socket. For the worker's side."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unread = b""
+
+    def exactly(self, size: int) -> bytes | None:
+        """Return `size` bytes, or None when the other side is gone; blocks."""
+        if len(self._unread) < size:
+            parts = [self._unread]
+            missing = size - len(self._unread)
+            while missing > 0:
+                part = self._sock.recv(max(_CHUNK, min(missing, 1 << 20)))
+                if not part:
+                    return None
+                parts.append(part)
+                missing -= len(part)
+            self._unread = b"".join(parts)
+        found, self._unread = self._unread[:size], self._unread[size:]
+        return found
+
+    def packet(self) -> tuple[int, bytes] | None:
+        """Return a packet's kind and payload, or None when the other side is gone; blocks."""
+        header = self.exactly(PACKET.size)
+        if header is None:
             return None
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def receive(sock: socket.socket, limit: int) -> bytes | None:
-    """Return one frame, or None when the other side is gone or sends more than `limit`; blocks."""
-    header = receive_exactly(sock, HEADER.size)
-    if header is None:
-        return None
-    (size,) = HEADER.unpack(header)
-    return None if size > limit else receive_exactly(sock, size)
+        kind, size = PACKET.unpack(header)
+        payload = self.exactly(size)
+        return None if payload is None else (kind, payload)

@@ -1,60 +1,74 @@
-"""A worker: one process, one Lua state, one script, one socket. It ends with its socket.
+"""A worker: one process in a jail, one script at a time, one socket. It ends with its socket.
 
 It owns nothing that outlives it: whatever a script does is done by the server at
-its request, so a worker can be killed at any moment.
+its request, so a worker can be killed at any moment. Every script gets a Lua
+state in which no script has run; the next one is made ready after each script.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
 import socket
+import time
 
-from llmspell.runtime import wire
-from llmspell.runtime.lua.cell import Cell
+from llmspell.runtime import jail, wire
+from llmspell.runtime.lua.cell import Cell, Kernel
 
 _PR_SET_PDEATHSIG = 1
-_BASE_BYTES = 256 << 20
-"""Address space of the interpreter itself, with room to spare."""
-_CPU_SECONDS = 600
-"""CPU time of a whole script: for the case that nobody is left to look at the clock."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def run(sock: socket.socket, cell: Cell, zygote_pid: int) -> None:
-    """Serve one script until the server closes the socket. Call it in a fresh fork."""
+def run(sock: socket.socket, kernel: Kernel, ready: Cell, zygote_pid: int) -> None:
+    """Serve scripts until the server closes the socket. Call it in a fresh fork.
+
+    Args:
+        ready: The state of the first script.
+    """
     _end_with(zygote_pid)
-    head = wire.receive_exactly(sock, wire.LIMITS.size)
+    reader = wire.Reader(sock)
+    head = reader.exactly(wire.ROOM.size)
     if head is None:
         return
-    heap_bytes, message_bytes = wire.LIMITS.unpack(head)
-    _confine(heap_bytes, message_bytes)
-    cell.limit(heap_bytes=heap_bytes, message_bytes=message_bytes)
-    limit = message_bytes + wire.FRAME_EXTRA
-    while (frame := wire.receive(sock, limit)) is not None:
-        wire.send(sock, cell.exchange(frame))
+    (memory,) = wire.ROOM.unpack(head)
+    jail.confine(memory, sock.fileno())
+    jail.lock_down(sock.fileno())
+    _serve(sock, reader, kernel, ready)
+
+
+def _serve(sock: socket.socket, reader: wire.Reader, kernel: Kernel, ready: Cell | None) -> None:
+    program = b""
+    cell: Cell | None = None
+    suicide_seconds = 0.0
+    while (packet := reader.packet()) is not None:
+        kind, payload = packet
+        if kind == wire.FRAME:
+            assert cell is not None  # the server begins a script before it sends frames
+            # The default action of SIGALRM ends the process, whatever it is doing.
+            signal.setitimer(signal.ITIMER_REAL, suicide_seconds)
+            reply = cell.exchange(payload)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            cpu = time.process_time_ns() // 1000
+            sock.sendall(wire.REPLY.pack(len(reply), cpu) + reply)
+            del reply
+        elif kind == wire.BEGIN:
+            heap, message, suicide_seconds, hook_seconds = wire.LIMITS.unpack(payload)
+            if ready is None or hook_seconds:
+                cell = Cell(kernel, hook_seconds=hook_seconds)
+            else:
+                cell = ready
+            ready = None
+            cell.begin(program, heap_bytes=heap, message_bytes=message)
+        elif kind == wire.END:
+            cell = ready = None  # frees the state and all it held
+            ready = Cell(kernel)
+        else:
+            program = payload
+        del packet, payload
 
 
 def _end_with(zygote_pid: int) -> None:
     """Let the kernel kill this process when the zygote ends, however it ends."""
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+    if number := jail.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL):
+        raise OSError(number, os.strerror(number))
     if os.getppid() != zygote_pid:
         os._exit(0)  # it ended before the line above
-
-
-def _confine(heap_bytes: int, message_bytes: int) -> None:
-    """Give up what a script never needs, before any of its code runs."""
-    memory = _BASE_BYTES + heap_bytes + 8 * message_bytes
-    limits = {
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_CPU: _CPU_SECONDS,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NPROC: 0,
-    }
-    for kind, value in limits.items():
-        resource.setrlimit(kind, (value, value))

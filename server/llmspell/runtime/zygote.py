@@ -13,10 +13,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 
-from llmspell.runtime import wire, worker
-from llmspell.runtime.lua.cell import Cell
+import msgspec
+
+from llmspell.runtime import jail, wire, worker
+from llmspell.runtime.lua.cell import Cell, Kernel, compile_kernel
+
+_WARM = b"return { os.date('*t', 0), os.date('%c', 0), os.time(), ('%.14g'):format(0.1) }"
 
 _children: set[int] = set()
 
@@ -32,7 +37,9 @@ def _reap(signum: int, frame: FrameType | None) -> None:
         _children.discard(pid)
 
 
-def _fork(control: socket.socket, sock: socket.socket, cell: Cell, zygote_pid: int) -> None:
+def _fork(
+    control: socket.socket, sock: socket.socket, kernel: Kernel, ready: Cell, zygote_pid: int
+) -> None:
     # Until its pidfd is taken the child must not be reaped: its id could be another's by then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     pid = os.fork()
@@ -42,7 +49,7 @@ def _fork(control: socket.socket, sock: socket.socket, cell: Cell, zygote_pid: i
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             control.close()
-            worker.run(sock, cell, zygote_pid)
+            worker.run(sock, kernel, ready, zygote_pid)
             code = 0
         except OSError:
             pass  # the server closed the socket in the middle of a frame: it ended the script
@@ -66,13 +73,28 @@ def _end_children() -> None:
         os.waitpid(pid, 0)
 
 
+def _warmed(kernel: Kernel) -> Cell:
+    """Return a state with the kernel, after every path a worker takes was taken once.
+
+    What opens a file the first time it is used must do so here: the jail forbids it.
+    """
+    time.tzset()
+    jail.missing_filter()
+    cell = Cell(kernel)
+    program = b"\x91" + msgspec.msgpack.encode({"name": "warm.lua", "source": _WARM})
+    cell.begin(program, heap_bytes=64 << 20, message_bytes=1 << 20)
+    cell.exchange(b"\x91" + msgspec.msgpack.encode(["load", {"context": {"now": 0.0}}]))
+    return Cell(kernel)
+
+
 def main() -> None:
     """Serve the control socket whose number is the first argument, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the server's business
     signal.signal(signal.SIGCHLD, _reap)
     control = socket.socket(fileno=int(sys.argv[1]))
     zygote_pid = os.getpid()
-    cell = Cell()
+    kernel = compile_kernel()
+    ready = _warmed(kernel)
     gc.collect()
     gc.disable()
     gc.freeze()  # forks then share these pages
@@ -81,7 +103,7 @@ def main() -> None:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if not message:
                 break
-            _fork(control, socket.socket(fileno=descriptors[0]), cell, zygote_pid)
+            _fork(control, socket.socket(fileno=descriptors[0]), kernel, ready, zygote_pid)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the server is gone; nobody is left to fork for
     finally:

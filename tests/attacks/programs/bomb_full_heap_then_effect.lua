@@ -1,4 +1,4 @@
--- must: limit.memory | output.too_large | spell.raised
+-- must: limit.memory | output.too_large | spell.raised | limit.wall_clock
 -- The answer comes when there is no room left for it.
 return Spell.create { run = function(input, ctx)
   State.set("large", ("z"):rep(200000))

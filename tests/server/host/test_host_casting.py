@@ -270,7 +270,7 @@ async def test_a_loop_without_end_is_ended_while_another_cast_answers(host: Host
         assert not endless.done()
         error = failure(await endless)
     assert error["code"] == "limit.wall_clock"
-    assert error["where"] == "spells/loop.lua"
+    assert error["where"] == "spells/loop.lua:1"
     assert (await host.cast("typed", {"text": "a"})).ok
 
 

@@ -124,7 +124,7 @@ async def test_a_project_that_is_none_has_the_bundled_spells(tmp_path: Path) -> 
         ("\nlocal n = now()", "spec.effect_while_loading", "spells/x.lua:2"),
         ("\nState.get 'k'", "spec.effect_while_loading", "spells/x.lua:2"),
         ("\nSpell.get('a'):cast {}", "spec.effect_while_loading", "spells/x.lua:2"),
-        ("while true do end", "limit.wall_clock", "spells/x.lua"),
+        ("while true do end", "limit.wall_clock", "spells/x.lua:1"),
         ("\x1bLua", "spec.syntax", "spells/x.lua:1"),
         ("return require 'absent'", "spec.invalid", "spells/x.lua:1"),
         (

@@ -8,6 +8,7 @@ import pytest
 
 from llmspell.errors import (
     InputInvalid,
+    LimitError,
     LlmspellError,
     SpecEffect,
     SpecError,
@@ -15,8 +16,16 @@ from llmspell.errors import (
     SpecUnstable,
     StateConflict,
 )
-from llmspell.runtime.engine import Finished, Loaded, Requested, ScriptContext
+from llmspell.runtime.engine import (
+    Canceled,
+    Finished,
+    Loaded,
+    Requested,
+    ScriptContext,
+    ScriptLimits,
+)
 from llmspell.runtime.lua import sources
+from llmspell.runtime.lua.engine import LuaEngine
 from llmspell.values import FunctionRef, content_hash
 from tests.support.lua_scripts import Answer, Bench, drive, program, refuse_all
 
@@ -378,6 +387,22 @@ class TestCalls:
         await script.close()
         assert outcome.value["code"] == "internal"
 
+    async def test_a_script_that_asks_for_too_much_is_ended_where_it_asks(self, lua: Bench) -> None:
+        lua.limits = ScriptLimits(host_calls=3)
+        source = """
+            for i = 1, 5 do
+              pcall(State.get, i == 4 and "last" or "k")
+            end
+        """
+        with pytest.raises(LimitError, match="more than 3 effects") as got:
+            await lua.body(source, answer=answering(state_get=[1, "1"]))
+        assert got.value.code == "limit.exceeded"
+        assert got.value.where == "spells/t.lua:3"
+        assert got.value.data == {"limit": "limits.host_calls"}
+        branches = "local f = {} for i = 1, 4 do f[i] = function() State.get 'k' end end parallel(f)"
+        with pytest.raises(LimitError, match="more than 3 effects"):
+            await lua.body(branches, answer=answering(state_get=[1, "1"]))
+
     @pytest.mark.parametrize("value", [{"n": 2**64}, {"t": "\ud800"}])
     async def test_arguments_that_cannot_be_passed_on_are_refused(
         self, lua: Bench, value: Any
@@ -599,20 +624,79 @@ class TestEffects:
         assert await script.exchange() == [Finished(task, True, [["a", "b", None, "now"], True])]
         await script.close()
 
-    async def test_parallel_raises_the_first_failure_once_all_have_ended(self, lua: Bench) -> None:
+    async def test_a_failure_in_parallel_cancels_what_the_others_wait_for(self, lua: Bench) -> None:
+        script = await lua.open("""
+            return function()
+              local closed, went_on = {}, 0
+              local ok, problem = pcall(parallel, {
+                function() State.get "a" went_on = went_on + 1 end,
+                function() State.get "b" error { code = "mine", message = "second" } end,
+                function()
+                  local handle <close> = setmetatable({}, { __close = function() closed[1] = "inner" end })
+                  parallel { function() State.get "c" went_on = went_on + 1 end,
+                             function() sleep(1) went_on = went_on + 1 end }
+                end,
+                function() State.get "d" error "later" end,
+              })
+              return { ok, problem.code, closed, went_on }
+            end
+        """)
+        script.load()
+        task = script.call(FunctionRef(1), [None], with_context=False)
+        _, *requests = await script.exchange()
+        calls = {
+            request.arguments.get("key", "sleep"): request.call
+            for request in requests
+            if isinstance(request, Requested)
+        }
+        assert list(calls) == ["a", "b", "d", "c", "sleep"]
+        script.answer(calls["b"], ok=True, value=[1, "1"], now=1.0)
+        assert await script.exchange() == [
+            Canceled(calls["a"]),
+            Canceled(calls["c"]),
+            Canceled(calls["sleep"]),
+            Canceled(calls["d"]),
+        ]
+        # It goes on only when nothing of it is under way any more, whatever the answers are.
+        script.answer(calls["a"], ok=True, value=[1, "1"], now=2.0)
+        script.answer(calls["c"], ok=False, value={"code": "run.canceled"}, now=3.0)
+        script.answer(calls["sleep"], ok=False, value={"code": "run.canceled"}, now=4.0)
+        assert await script.exchange() == []
+        script.answer(calls["d"], ok=True, value=[1, "1"], now=5.0)
+        assert await script.exchange() == [Finished(task, True, [False, "mine", ["inner"], 0])]
+        await script.close()
+
+    async def test_branches_that_have_not_begun_when_another_fails_never_do(
+        self, lua: Bench
+    ) -> None:
+        value = await lua.value("""
+            local begun = {}
+            local ok, problem = pcall(parallel, {
+              function() begun[#begun + 1] = 1 end,
+              function() begun[#begun + 1] = 2 error("now", 0) end,
+              function() begun[#begun + 1] = 3 end,
+            })
+            return { problem, begun }
+        """)
+        assert value == ["now", [1, 2]]
+
+    async def test_parallel_can_be_tried_again_after_a_failure(self, lua: Bench) -> None:
         value = await lua.value(
             """
-            local done = 0
-            local ok, problem = pcall(parallel, {
-              function() State.get "a" done = done + 1 end,
-              function() State.get "b" error { code = "mine", message = "second" } end,
-              function() State.get "c" error "third" end,
-            })
-            return { ok, problem.code, done }
+            local attempts = 0
+            local function flaky()
+              attempts = attempts + 1
+              if attempts == 1 then error "first" end
+              return (State.get "k")
+            end
+            local function steady() return (State.get "s") end
+            local ok, got = pcall(parallel, { steady, flaky })
+            if not ok then got = parallel { steady, flaky, function() return false end } end
+            return got
             """,
-            answer=answering(state_get=[1, "1"]),
+            answer=answering(state_get=lambda a: [a["key"], "1"]),
         )
-        assert value == [False, "mine", 1]
+        assert value == ["s", "k", False]
 
     async def test_a_coroutine_that_waits_cannot_be_resumed_by_another_task(
         self, lua: Bench
@@ -636,19 +720,22 @@ class TestEffects:
     @pytest.mark.parametrize(
         ("body", "callback"),
         [
-            ("table.sort({ 3, 2, 1 }, uses)", "sort"),
-            ("string.gsub('x', 'x', uses)", "gsub"),
+            (
+                "string.gsub('x', 'x', setmetatable({}, { __index = uses }))",
+                "the __index of a table that string.gsub looks in",
+            ),
+            ("error(select(2, xpcall(error, uses)))", "the handler of xpcall"),
             (
                 "tostring(setmetatable({}, { __tostring = function() State.get 'k' end }))",
                 "__tostring",
             ),
             (
-                "coroutine.wrap(function() table.sort({ 2, 1 }, uses) end)()",
-                "sort",
+                "coroutine.wrap(function() error(select(2, xpcall(error, uses))) end)()",
+                "the handler of xpcall",
             ),
             (
-                "table.sort({ 2, 1 }, function() coroutine.wrap(uses)() end)",
-                "sort",
+                "tostring(setmetatable({}, { __tostring = function() coroutine.wrap(uses)() end }))",
+                "__tostring",
             ),
             ("State.update('n', function() State.get 'k' end)", "the function of State.update"),
             ("State.update('n', function() parallel { print } end)", "the function of"),
@@ -775,10 +862,10 @@ class TestErrors:
         assert (error["code"], error["message"]) == ("state.conflict", "changed")
         assert error["where"] == "spells/t.lua:2"
 
-    async def test_a_tail_call_still_points_at_the_function(self, lua: Bench) -> None:
+    async def test_a_tail_call_still_points_at_its_line(self, lua: Bench) -> None:
         answer = answering(state_get=StateConflict("changed"))
         error = await lua.error('return State.get "k"', answer=answer)
-        assert error["where"] == "spells/t.lua:1"
+        assert error["where"] == "spells/t.lua:2"
 
     async def test_the_catalogue_code_of_a_host_failure_cannot_be_changed(self, lua: Bench) -> None:
         error = await lua.error(
@@ -897,6 +984,30 @@ class TestDeterminism:
         """)
         expected = ["-1", "1", "2", "2.5", "a", "z", "é", "false", "true"]
         assert value == [expected, expected, True]
+
+    ORDER = """
+        local t, seen = {}, {}
+        for i = 40, 1, -1 do t["key" .. i * 7919 % 101], t[i * 1.5] = i, i end
+        for key, value in pairs(t) do seen[#seen + 1] = key .. "=" .. value end
+        local key, value = next(t)
+        while key ~= nil do
+          seen[#seen + 1] = key .. "=" .. value
+          key, value = next(t, key)
+        end
+        seen[#seen + 1] = json.encode { t = { b = 1, a = { 2, { z = 1, y = 2 } } }, s = "x" }
+        seen[#seen + 1] = tostring(print) .. tostring({}) .. string.format("%s", coroutine.create(print))
+        return { seen, random(1 << 40), uuid(), math.random(), os.time(), os.clock(), os.date "!%c" }
+    """
+
+    async def test_order_numbers_time_and_text_are_the_same_in_another_process(
+        self, lua: Bench
+    ) -> None:
+        first = await lua.value(self.ORDER)
+        other = LuaEngine(idle_workers=0)
+        try:
+            assert await Bench(other).value(self.ORDER) == first
+        finally:
+            await other.close()
 
     async def test_fields_may_be_changed_and_added_while_pairs_runs(self, lua: Bench) -> None:
         value = await lua.value("""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.runtime import wire
-from llmspell.runtime.lua.cell import Cell
+from llmspell.runtime.lua.cell import Cell, compile_kernel
 from llmspell.values import JSON, FunctionRef, Object, canonical
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -25,6 +25,7 @@ ECHO = b"""return {
   parse = function(text) return json.decode(text) end,
   print = function(value) return json.encode(value) end,
 }"""
+KERNEL = compile_kernel()
 ECHO_FUNCTION, PARSE_FUNCTION, PRINT_FUNCTION = 1, 2, 3
 
 
@@ -32,10 +33,10 @@ class Kernel:
     """A kernel in this process, with the functions of `ECHO` loaded."""
 
     def __init__(self) -> None:
-        self._cell = Cell()
-        self._cell.limit(heap_bytes=64 << 20, message_bytes=8 << 20)
-        start = {"name": "t.lua", "source": ECHO, "modules": {}, "context": {"now": 0.0}}
-        self.events(["load", start])
+        self._cell = Cell(KERNEL)
+        program = wire.pack_program("t.lua", ECHO, {})
+        self._cell.begin(program, heap_bytes=64 << 20, message_bytes=8 << 20)
+        self.events(["load", {"context": {"now": 0.0}}])
         self._task = 0
 
     def events(self, *messages: list[Any]) -> list[list[Any]]:
@@ -93,10 +94,10 @@ def test_json_encode_in_lua_writes_what_python_reads(kernel: Kernel, value: JSON
 @given(value=VALUES)
 def test_a_declaration_packs_to_the_bytes_the_kernel_writes(kernel: Kernel, value: JSON) -> None:
     source = b"return json.decode(" + _long_string(msgspec.json.encode(value)) + b")"
-    cell = Cell()
-    cell.limit(heap_bytes=64 << 20, message_bytes=8 << 20)
-    start = {"name": "t.lua", "source": source, "modules": {}, "context": {"now": 0.0}}
-    (frame,) = wire.frames([wire.pack(["load", start])], 1 << 30)
+    cell = Cell(KERNEL)
+    program = wire.pack_program("t.lua", source, {})
+    cell.begin(program, heap_bytes=64 << 20, message_bytes=8 << 20)
+    (frame,) = wire.frames([wire.pack(["load", {"context": {"now": 0.0}}])], 1 << 30)
     reply = cell.exchange(frame)
     ((name, declaration, _),) = wire.unpack(reply)
     assert name == "loaded", declaration

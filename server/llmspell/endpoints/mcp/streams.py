@@ -7,6 +7,7 @@ JSON-RPC in silence, and works on the process's descriptors only.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from types import TracebackType
 from typing import Any, Self
@@ -154,7 +155,14 @@ class MessageReader:
 
     async def _parse(self, line: bytes) -> JSONRPCMessage | None:
         try:
-            return jsonrpc_message_adapter.validate_json(line, by_name=False)
+            message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+            if isinstance(message, JSONRPCNotification) and "id" in json.loads(line):
+                # The SDK takes a request whose id is neither text nor number for a notification.
+                await self._output.refuse(
+                    INVALID_REQUEST, "Invalid request: the id is neither a text nor a number", None
+                )
+                return None
+            return message
         except ValidationError as error:
             if any(part["type"] == "json_invalid" for part in error.errors(include_url=False)):
                 await self._output.refuse(PARSE_ERROR, "Parse error: the line is not JSON", None)

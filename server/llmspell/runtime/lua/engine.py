@@ -1,203 +1,127 @@
-"""The Lua engine: programs are loaded and scripts run in worker processes, one each."""
+"""The Lua engine: loads programs and opens scripts, in jailed worker processes or inline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
 
-from llmspell.errors import InputInvalid, InputTooLarge, InternalError, LlmspellError, WorkerDied
-from llmspell.runtime import wire
-from llmspell.runtime.channel import Channel
-from llmspell.runtime.engine import (
-    Finished,
-    Loaded,
-    Program,
-    Requested,
-    ScriptContext,
-    ScriptEvent,
-    ScriptLimits,
-)
+from llmspell.errors import InternalError, LimitBusy
+from llmspell.runtime import jail, wire
+from llmspell.runtime.engine import Isolation, Loaded, Program, ScriptContext, ScriptLimits
 from llmspell.runtime.lua import sources
-from llmspell.runtime.pool import Pool
-from llmspell.values import JSON, FunctionRef, Object
+from llmspell.runtime.lua.script import LuaScript
+from llmspell.runtime.pool import Pool, PoolLimits
+from llmspell.runtime.slots import Slots
+from llmspell.runtime.workers import Workers
+from llmspell.values import JSON
 
-_KEPT_DECLARATIONS = 256
+_KEPT = 256
+
+_T = TypeVar("_T")
 
 
-class _Declarations:
-    """The bytes of declarations lately loaded, so that a cast need not encode them again."""
+class _Packed(Generic[_T]):
+    """The bytes of things lately packed, by identity, so that a cast need not pack them again."""
 
-    def __init__(self) -> None:
-        self._packed: dict[int, tuple[JSON, bytes]] = {}
+    def __init__(self, pack: Callable[[_T], bytes]) -> None:
+        self._pack = pack
+        self._kept: dict[int, tuple[_T, bytes]] = {}
 
-    def pack(self, declaration: JSON) -> bytes:
-        """Return the declaration as the kernel writes it."""
-        kept = self._packed.get(id(declaration))
-        if kept is not None and kept[0] is declaration:
+    def __call__(self, value: _T) -> bytes:
+        """Return the bytes of a value that does not change."""
+        kept = self._kept.get(id(value))
+        if kept is not None and kept[0] is value:
             return kept[1]
-        packed = wire.pack_declaration(declaration)
-        if len(self._packed) >= _KEPT_DECLARATIONS:
-            self._packed.pop(next(iter(self._packed)))
-        self._packed[id(declaration)] = (declaration, packed)
+        packed = self._pack(value)
+        if len(self._kept) >= _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[id(value)] = (value, packed)
         return packed
 
 
-class LuaScript:
-    """One fresh state of a program, in a worker of its own. See `engine.Script`."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        channel: Channel,
-        program: Program,
-        limits: ScriptLimits,
-        context: ScriptContext,
-        declarations: _Declarations,
-    ) -> None:
-        self._pool = pool
-        self._channel = channel
-        self._program = program
-        self._limits = limits
-        self._context = context
-        self._declarations = declarations
-        self._queue: list[bytes] = []
-        self._tasks = 0
-        self._expected: JSON = None
-
-    def load(self, *, expected: JSON = None) -> None:
-        """Queue the run of the top level, with every effect refused."""
-        self._expected = expected
-        start = self._start()
-        if expected is not None:
-            start["expected"] = self._declarations.pack(expected)
-        self._enqueue(["load", start])
-
-    def main(self, input: JSON) -> None:
-        """Queue the run of the top level as task 0, effects allowed."""
-        self._enqueue(["main", {**self._start(), "input": input}])
-
-    def call(self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool) -> int:
-        """Queue a call of a declared function and return its task number.
-
-        Raises:
-            InputTooLarge: The arguments are larger than a message may be.
-            InputInvalid: They hold what cannot be passed on, such as an integer beyond 64 bits.
-        """
-        self._tasks += 1
-        self._enqueue(["call", self._tasks, function.number, list(arguments), with_context])
-        return self._tasks
-
-    def answer(self, call: int, *, ok: bool, value: JSON, now: float) -> None:
-        """Queue the answer to a request. One that cannot be passed on becomes an error in Lua."""
-        try:
-            self._enqueue(["answer", call, ok, value, now])
-        except InputInvalid as error:
-            code = "output.too_large" if isinstance(error, InputTooLarge) else "output.invalid"
-            failure = {"code": code, "message": f"the result cannot be passed on: {error.message}"}
-            self._enqueue(["answer", call, False, failure, now])
-
-    async def exchange(self) -> Sequence[ScriptEvent]:
-        """Send what is queued, let the script run until it waits, and return what it said.
-
-        Raises:
-            SpecError: The top level failed.
-            LimitError: A limit was hit. The script is gone.
-        """
-        frames = wire.frames(self._queue, self._limits.message_bytes)
-        self._queue = []
-        events: list[ScriptEvent] = []
-        for frame in frames:
-            is_complete = await self._exchange_frame(frame, events)
-            while not is_complete:
-                is_complete = await self._exchange_frame(wire.frames([], 0)[0], events)
-        return events
-
-    async def close(self) -> None:
-        """End the script and kill its worker."""
-        self._pool.release(self._channel)
-
-    def _start(self) -> Object:
-        context = self._context
-        return {
-            "name": self._program.name,
-            "source": self._program.source,
-            "modules": self._program.modules,
-            "context": {
-                "run_id": context.run_id,
-                "session": context.session,
-                "user": context.user,
-                "tenant": context.tenant,
-                "deadline": context.deadline,
-                "now": context.now,
-                "seed": context.seed,
-                "message": context.message,
-            },
-        }
-
-    def _enqueue(self, message: list[Any]) -> None:
-        try:
-            packed = wire.pack(message)
-        except ValueError as error:
-            raise InputInvalid(str(error)) from None
-        limit = self._limits.message_bytes
-        if len(packed) > limit:
-            raise InputTooLarge(f"{len(packed)} bytes; the limit is {limit}")
-        self._queue.append(packed)
-
-    async def _exchange_frame(self, frame: bytes, events: list[ScriptEvent]) -> bool:
-        """Exchange one frame; return whether its reply was all the worker had to say."""
-        reply = await self._channel.exchange(frame)
-        try:
-            for event in wire.unpack(reply):
-                match event:
-                    case ["request", int(task), int(call), str(operation), arguments]:
-                        events.append(Requested(call, task, operation, arguments))
-                    case ["done", int(task), bool(ok), value]:
-                        events.append(Finished(task, ok, value))
-                    case ["loaded"]:
-                        events.append(Loaded(self._expected))
-                    case ["loaded", declaration, [*names]]:
-                        events.append(Loaded(declaration, frozenset(map(str, names))))
-                    case ["more"]:
-                        return False
-                    case ["failed", {"code": str()} as error]:
-                        self._channel.close()
-                        raise LlmspellError.from_value(error)
-                    case _:
-                        raise ValueError(f"event {event[:1]} is unknown")
-        except ValueError as error:
-            # A worker that does not speak its own protocol was taken over or is broken.
-            self._channel.close()
-            raise WorkerDied(
-                f"the process that ran the script sent nonsense: {error}", where=self._program.name
-            ) from None
-        return True
-
-
 class LuaEngine:
-    """Lua 5.4 in worker processes. See `engine.Engine`.
+    """Lua 5.4. See `engine.Engine`.
 
     Args:
+        isolation: `process`: jailed worker processes; `inline`: threads of this process, for
+            code that is trusted.
+        casts: Scripts that may compute at the same time.
+        queue: New scripts that may wait for their turn.
         idle_workers: Workers kept ready, so that a cast need not wait for a fork.
-        max_workers: Scripts that may exist at the same time.
+        max_workers: Scripts that may have a worker at the same time, the waiting ones included.
+        warm_workers: Workers kept for the next cast of the same spell by the same principal.
+        worker_casts: Casts a worker serves before it is replaced.
+        warm_seconds: How long a worker is kept.
     """
 
     language = "lua"
     suffix = ".lua"
 
-    def __init__(self, *, idle_workers: int = 2, max_workers: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        isolation: Literal["process", "inline"] = "process",
+        casts: int = 16,
+        queue: int = 1000,
+        idle_workers: int = 2,
+        max_workers: int = 256,
+        warm_workers: int = 16,
+        worker_casts: int = 200,
+        warm_seconds: float = 30.0,
+    ) -> None:
         self.version = sources.version()
-        self._pool = Pool(idle=idle_workers, maximum=max_workers)
-        self._declarations = _Declarations()
+        self._isolation = isolation
+        self._workers: Workers[Any]
+        if isolation == "inline":
+            # Only here: no server that forks workers loads Lua into itself.
+            from llmspell.runtime.lua.inline import InlinePool
+
+            self._workers = InlinePool(max_workers)
+        else:
+            self._workers = Pool(
+                PoolLimits(
+                    idle=idle_workers,
+                    total=max_workers,
+                    warm=warm_workers,
+                    warm_scripts=worker_casts,
+                    warm_seconds=warm_seconds,
+                )
+            )
+        self._slots = Slots(
+            casts, queue=queue, reserve=self._workers.reserve, unreserve=self._workers.unreserve
+        )
+        self._pack_program: _Packed[Program] = _Packed(_program_frame)
+        self._pack_declaration: _Packed[JSON] = _Packed(wire.pack_declaration)
+        self._is_closed = False
 
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the workers there are."""
-        return self._pool.pids
+        return self._workers.pids
+
+    def isolation(self) -> Isolation:
+        """Return what stands between a script and the machine. Starts nothing."""
+        sandbox = "a white-listed Lua environment with a heap limit"
+        if self._isolation == "inline":
+            return Isolation(
+                "inline",
+                (
+                    "NO PROCESS ISOLATION: runtime.isolation is inline, so spells run in the "
+                    "server itself; only trusted code belongs there",
+                    f"spells run in {sandbox} and a count hook",
+                ),
+            )
+        processes = f"spells run in worker processes, in {sandbox} and limits of time and resources"
+        if missing := jail.missing_filter():
+            return Isolation("limited", (f"NO SYSTEM-CALL FILTER: {missing}", processes))
+        return Isolation(
+            "filtered",
+            (f"{processes}; a system-call filter leaves a worker no file, network or process",),
+        )
 
     async def warm_up(self) -> None:
         """Return once the workers to be kept ready are forked; a server calls it at its start."""
-        await self._pool.warm_up()
+        await self._workers.warm_up()
 
     async def load(self, program: Program, limits: ScriptLimits) -> Loaded:
         """Return what a program declares.
@@ -206,7 +130,7 @@ class LuaEngine:
             SpecError: With `where` set to the author's file and line.
             LimitError: The top level hit a limit.
         """
-        script = await self.open(program, limits, ScriptContext())
+        script = await self.open(program, limits, ScriptContext(), is_child=True)
         try:
             script.load()
             match await script.exchange():
@@ -218,16 +142,37 @@ class LuaEngine:
             await script.close()
 
     async def open(
-        self, program: Program, limits: ScriptLimits, context: ScriptContext
-    ) -> LuaScript:
-        """Return a fresh script of the program; nothing of it has run yet.
-
-        Raises:
-            LimitBusy: No worker is free and none may be added.
-        """
-        channel = self._pool.acquire(limits, program.name)
-        return LuaScript(self._pool, channel, program, limits, context, self._declarations)
+        self,
+        program: Program,
+        limits: ScriptLimits,
+        context: ScriptContext,
+        *,
+        is_child: bool = False,
+    ) -> LuaScript[Any]:
+        """Return a fresh script of the program; nothing of it has run yet. See `engine.Engine`."""
+        if self._is_closed:
+            raise LimitBusy("the script engine is closed", hint="")
+        domain = (context.tenant, context.user, program.version)
+        return LuaScript(
+            self._workers,
+            self._slots,
+            program,
+            self._pack_program(program),
+            limits,
+            context,
+            # Nobody's script, or one that cannot be told from others, shares its worker with none.
+            domain=domain if context.user and program.version else None,
+            pack_declaration=self._pack_declaration,
+            is_child=is_child,
+            is_replayed=self._isolation == "process",
+        )
 
     async def close(self) -> None:
         """End every worker. Closing twice is no error."""
-        await self._pool.close()
+        self._is_closed = True
+        self._slots.close()
+        await self._workers.close()
+
+
+def _program_frame(program: Program) -> bytes:
+    return wire.pack_program(program.name, program.source, program.modules)

@@ -2,15 +2,16 @@
 --
 -- A host failure is a table {code, message, hint, data, where} that can be caught and read.
 -- An uncaught error becomes a plain object with the author's file and line.
-local codec = ...
+local codec, hints = ...
 local type, tostring, rawget, setmetatable = type, tostring, rawget, setmetatable
 local next, load, error = next, load, error
-local sbyte, smatch, sgsub, ssub = string.byte, string.match, string.gsub, string.sub
+local sbyte, sfind, smatch, sgsub, ssub = string.byte, string.find, string.match, string.gsub, string.sub
 local concat = table.concat
+local tointeger = math.tointeger
 local utf8len = utf8.len
 local getinfo, raw_metatable = debug.getinfo, debug.getmetatable
 
-local MAX_TEXT, MAX_FRAMES = 4000, 20
+local MAX_TEXT, MAX_FRAMES, MAX_LINE = 4000, 20, 1000
 local DEEP = 10000 -- calls; nobody nests that deep on purpose
 local OUT_OF_MEMORY = "not enough memory"
 
@@ -19,6 +20,7 @@ local errors = { main_file = nil }
 ---------------------------------------------------------------- places
 
 local files = {} -- the author's files by the short name Lua uses for them
+local texts = {} -- and what is in them, by file
 
 -- Registers a file of the author and returns the chunk name to load it under.
 function errors.chunk_name(file)
@@ -59,10 +61,38 @@ function errors.main_line()
   end
 end
 
-local function definition(fn)
+-- Goes through lines of a file, giving number and text; lines too long to be read are skipped.
+local function lines(file, first, last)
+  local text, at, number = texts[file], 1, 0
+  return function()
+    while text and at and number < last do
+      local stop = sfind(text, "\n", at, true)
+      local start = at
+      number, at = number + 1, stop and stop + 1
+      local length = (stop or #text + 1) - start
+      if number >= first and length <= MAX_LINE then return number, ssub(text, start, start + length - 1) end
+    end
+    return nil
+  end
+end
+
+-- Returns the place of a function: where it calls `what` last, if only one line can be that,
+-- else where it begins. For calls of the form `return what(...)`, which leave no frame behind.
+local function definition(fn, what)
   local info = fn and getinfo(fn, "S")
-  if not info or not files[info.short_src] then return nil end
-  return files[info.short_src] .. ":" .. (info.linedefined > 0 and info.linedefined or 1)
+  local file = info and files[info.short_src]
+  if not file then return nil end
+  local name, found = what and smatch(what, "[%w_]+$"), nil
+  if name then
+    local pattern = "%f[%w_]return%f[^%w_].*%f[%w_]" .. name .. "%f[^%w_]"
+    for number, line in lines(file, info.linedefined, info.lastlinedefined) do
+      if sfind(line, pattern) then
+        if found then found = nil break end
+        found = number
+      end
+    end
+  end
+  return file .. ":" .. (found or (info.linedefined > 0 and info.linedefined or 1))
 end
 
 local function frame(info, caller)
@@ -93,8 +123,8 @@ end
 function errors.split(message)
   local short, line, rest = smatch(message, "^(.-):(%d+): (.*)$")
   if short and files[short] then return files[short] .. ":" .. line, rest end
-  if short == "llmspell" then return nil, rest end
-  return nil, message
+  -- The kernel is compiled without line numbers.
+  return nil, smatch(message, "^%?:%-1: (.*)$") or message
 end
 
 ---------------------------------------------------------------- host failures
@@ -114,10 +144,10 @@ local HOST_ERROR = {
 
 -- Returns a catchable error. `fields` is {code, message, hint, data, where}; the place of the
 -- author's call is filled in when `where` is absent.
-function errors.new(fields, fallback)
+function errors.new(fields, fallback, what)
   local e = {}
   for key, value in next, fields do e[key] = value end
-  e.where = e.where or author_place() or definition(fallback)
+  e.where = e.where or author_place() or definition(fallback, what)
   codes[e] = type(e.code) == "string" and e.code or "internal"
   return setmetatable(e, HOST_ERROR)
 end
@@ -134,6 +164,7 @@ function errors.load(file, source, environment)
   -- A variable to be closed keeps `return Spell.create{}` from being a tail call, which would
   -- leave no frame to take its line from.
   local guarded = "local _llmspell_frame <close> = nil; " .. source
+  texts[file] = source
   local chunk, problem = load(guarded, errors.chunk_name(file), "t", environment)
   if chunk then return chunk end
   local where, message = errors.split(problem)
@@ -181,12 +212,26 @@ function errors.report(thread, e, code, fn)
   elseif type(e) == "string" then
     report.code = code
     report.where, report.message = errors.split(e)
+    local file, line = smatch(report.where or "", "^(.*):(%d+)$")
+    if file then
+      local number = tointeger(line)
+      for _, line in lines(file, number, number) do report.hint = hints.of(report.message, line) end
+    end
     report.message = text(report.message)
   else
     report.code = code
     report.message = text(e) or "the error is a " .. type(e) .. ", not a message"
   end
   report.where = report.where or author_place(thread) or definition(fn)
+  return report
+end
+
+-- Returns the report of a script that asked for more than `limit` effects; `thread` asked last.
+function errors.limit_report(thread, limit, fn)
+  local report = errors.report(thread, "", "limit.exceeded", fn)
+  report.message = "the script asked for more than " .. limit .. " effects"
+  report.hint = "do more at once, or raise the setting limits.host_calls"
+  report.data = { limit = "limits.host_calls" }
   return report
 end
 

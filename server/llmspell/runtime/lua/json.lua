@@ -3,7 +3,7 @@ local codec = ...
 local type, next, tonumber, rawget, rawequal = type, next, tonumber, rawget, rawequal
 local setmetatable = setmetatable
 local error, pcall = error, pcall
-local sbyte, schar, ssub, sfind, sformat = string.byte, string.char, string.sub, string.find, string.format
+local sbyte, ssub, sfind, sformat = string.byte, string.sub, string.find, string.format
 local sgsub, smatch = string.gsub, string.match
 local concat = table.concat
 local mtype, huge, utf8len, utf8char = math.type, math.huge, utf8.len, utf8.char
@@ -14,16 +14,13 @@ local MAX_DEPTH = codec.MAX_DEPTH
 ---------------------------------------------------------------- encode
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-for i = 0, 31 do
-  local c = schar(i)
-  escapes[c] = escapes[c] or sformat("\\u%04x", i)
-end
+local function escaped(c) return escapes[c] or sformat("\\u%04x", sbyte(c)) end
 
 local function refuse(what) error({ problem = what }, 0) end
 
 local function quoted(s)
   if not utf8len(s) then refuse("text that is not valid UTF-8") end
-  if sfind(s, '[\0-\31"\\]') then s = sgsub(s, '[\0-\31"\\]', escapes) end
+  if sfind(s, '[\0-\31"\\]') then s = sgsub(s, '[\0-\31"\\]', escaped) end
   return '"' .. s .. '"'
 end
 

@@ -1,24 +1,48 @@
 -- The kernel of a script's state. It runs once, before any spell, and hands Python its controls:
 -- put a frame, run until everything waits, set the frame limit. Only bytes cross.
 --
--- Each part is a chunk of its own; together they are given as texts in the order below.
+-- Each part is a chunk of its own; together they are given compiled, in the order below, after
+-- the seconds of the count hook (0 = none). The hook's part, the last, replaces functions of the
+-- library before anybody takes them.
+local hook_seconds, sources = (...), { select(2, ...) }
+local guard = hook_seconds > 0 and load(sources[#sources], "=llmspell", "b")(hook_seconds) or nil
 local load, assert, next, rawset, rawequal = load, assert, next, rawset, rawequal
 local co_create, co_resume = coroutine.create, coroutine.resume
 local smatch, tointeger, tunpack = string.match, math.tointeger, table.unpack
 local collectgarbage = collectgarbage
+collectgarbage("step", -400) -- KB to go before the first cycle: most scripts never get there
 local sort, utf8len = table.sort, utf8.len
-local sources = { ... }
 
-local function part(index, ...) return assert(load(sources[index], "=llmspell", "t"))(...) end
+-- The real globals are emptied below, and some parts are loaded after that.
+local library = {}
+for name, value in next, _G do library[name] = value end
+
+local function part(index, ...) return assert(load(sources[index], "=llmspell", "b", library))(...) end
+
+-- Returns functions that load their part when one is first called. Loading is most of what a
+-- state costs, and most scripts need neither JSON text nor a hint.
+local function later(index, names, ...)
+  local arguments, made, found = { ... }, {}, nil
+  for i = 1, #names do
+    made[names[i]] = function(...)
+      found = found or part(index, tunpack(arguments))
+      return found[names[i]](...)
+    end
+  end
+  return made
+end
 
 local codec = part(1)
-local json = part(2, codec)
-local errors = part(3, codec)
-local tasks = part(4, codec, errors)
-local sandbox = part(5, errors, tasks)
-local prelude = part(6, codec, json, errors, tasks, sandbox)
+local json = later(2, { "encode", "decode", "array", "object" }, codec)
+json.null = codec.null
+local known = {} -- what hints are made of
+local hints = later(3, { "of" }, known)
+local errors = part(4, codec, hints)
+local tasks = part(5, codec, errors)
+local callbacks = part(6)
+local sandbox = part(7, errors, tasks, callbacks)
+local prelude = part(8, codec, json, known, errors, tasks, sandbox)
 local S = sandbox.environment
-sources, part = nil, nil
 
 local context = {}
 
@@ -31,9 +55,13 @@ local function function_free(value) return codec.encode(value) end
 
 ---------------------------------------------------------------- messages
 
+local program -- name, source and modules, as a frame until the first message needs it
+
 -- Returns the file's top level as a function.
-local function prepare(program)
-  context = program.context
+local function prepare(start)
+  program = codec.read_frame(program)[1]
+  context = start.context
+  tasks.host_calls = start.host_calls
   sandbox.prepare(context, program.modules, smatch(program.name, "^(.*/)[^/]*$") or "")
   errors.main_file = program.name
   return errors.load(program.name, program.source, S)
@@ -69,24 +97,24 @@ local function names()
 end
 
 function handlers.load(message, problem)
-  local program = message[2]
+  local start = message[2]
   if problem then
     return tasks.fail({ code = "input.invalid", message = "the run's context cannot be passed on: " .. problem })
   end
-  prelude.named = program.expected == nil and {} or nil
-  local ok, declaration = run_loading(function() return prepare(program)() end)
+  prelude.named = start.expected == nil and {} or nil
+  local ok, declaration = run_loading(function() return prepare(start)() end)
   if not ok then return end
   local bytes, problem = codec.encode(declaration, true)
   if not bytes then
     return tasks.fail({ code = "spec.invalid", message = "the file returns something that cannot be declared: " .. problem, where = program.name })
   end
-  if program.expected == nil then
+  if start.expected == nil then
     if #bytes > tasks.message_bytes - 256 then
       return tasks.fail({ code = "output.too_large", message = "the declaration is " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes, where = program.name })
     end
     return tasks.emit("\x93" .. codec.encode("loaded") .. bytes .. codec.encode(names()))
   end
-  if program.expected ~= bytes then
+  if start.expected ~= bytes then
     return tasks.fail({ code = "spec.unstable", message = "the file declares something else than when it was published", where = program.name })
   end
   return tasks.emit("\x91" .. codec.encode("loaded"))
@@ -102,13 +130,13 @@ local function main_result(returned)
 end
 
 function handlers.main(message, problem)
-  local program = message[2]
+  local start = message[2]
   local chunk
-  if not run_loading(function() chunk = prepare(program) end) then return end
+  if not run_loading(function() chunk = prepare(start) end) then return end
   if problem then
     return tasks.refuse(0, { code = "input.invalid", message = "the input cannot be passed on: " .. problem })
   end
-  tasks.start(0, chunk, main_result, optional(program.input), prelude.context(context))
+  tasks.start(0, chunk, main_result, optional(start.input), prelude.context(context))
 end
 
 function handlers.call(message, problem)
@@ -140,6 +168,10 @@ function handlers.answer(message, problem)
   end
 end
 
+if guard then
+  function guard.place() return errors.new({ code = "limit.wall_clock", message = "" }).where end
+end
+
 ---------------------------------------------------------------- controls for Python
 
 local inbox
@@ -147,17 +179,23 @@ local K = {}
 
 function K.put(frame) inbox = frame end
 
-function K.limit(bytes) tasks.message_bytes = tointeger(bytes) end
+-- Takes the script's program and the limit of a frame; comes before the first frame.
+function K.begin(frame, bytes) program, tasks.message_bytes = frame, tointeger(bytes) end
 
 -- Handles the frame in the inbox, one message at a time, and returns a frame of events.
 function K.pump()
   local messages, problems = codec.read_frame(inbox)
   inbox = nil
+  if guard then guard.start() end
   for i = 1, #messages do
     if tasks.fatal then break end
     handlers[messages[i][1]](messages[i], problems[i])
     messages[i] = nil
     tasks.run()
+    if guard and guard.ended then
+      local message = "the script computed for " .. hook_seconds .. " s without giving way"
+      tasks.fail({ code = "limit.wall_clock", message = message, where = guard.where or program.name })
+    end
   end
   if tasks.fatal then
     tasks.current = nil
@@ -179,4 +217,4 @@ K.kept = { "debug", "traceback", "not enough memory" }
 local globals = _G
 for name in next, globals do rawset(globals, name, nil) end
 
-return K.put, K.pump, K.limit, K.last_words, K.kept
+return K.begin, K.put, K.pump, K.last_words, K.kept

@@ -1,7 +1,7 @@
 -- The spell API: what authors write. Tables for shape, functions for leaves.
 --
 -- Constructors only mark tables; whether a key exists is judged where the declaration is read.
-local codec, json, errors, tasks, sandbox = ...
+local codec, json, known, errors, tasks, sandbox = ...
 local type, next, error, rawget, rawlen, rawequal, setmetatable = type, next, error, rawget, rawlen, rawequal, setmetatable
 local tonumber, tostring, tpack = tonumber, tostring, table.pack
 local smatch, sfind, ssub, concat, mtype = string.match, string.find, string.sub, table.concat, math.type
@@ -18,7 +18,8 @@ local prelude = {
 local function wrong(message, usage)
   local task = tasks.current
   local code = tasks.loading and "spec.invalid" or "spell.raised"
-  error(errors.new({ code = code, message = message, hint = usage and "write " .. usage }, task and task.fn), 0)
+  local fields = { code = code, message = message, hint = usage and "write " .. usage }
+  error(errors.new(fields, task and task.fn, smatch(message, "^[%w_%.:]*[%w_]")), 0)
 end
 
 local function described(value)
@@ -353,8 +354,9 @@ local function state(scope, title)
   local face = {}
   for name, method in next, methods do
     face[name] = function(first, ...)
-      if rawequal(first, face) then return method(...) end
-      return method(first, ...)
+      local value, more -- not a tail call: its frame tells the author's line
+      if rawequal(first, face) then value, more = method(...) else value, more = method(first, ...) end
+      return value, more
     end
   end
   return face
@@ -481,6 +483,9 @@ function ctx_methods.emit(_, part)
 end
 
 local CONTEXT = { __name = "ctx", __metatable = "ctx", __index = ctx_methods }
+
+known.environment = S
+known.methods = { ctx = ctx_methods, agent = agent_methods, text = S.string }
 
 -- Returns the `ctx` of a run.
 function prelude.context(context)

@@ -2,11 +2,11 @@
 --
 -- Not here: debug, io, load, dofile, collectgarbage, package, and all of os but time. Iteration
 -- order, time and random numbers are the same in every process that runs the same cast.
-local errors, tasks = ...
+local errors, tasks, callbacks = ...
 local type, next, error, pcall, tostring, rawget = type, next, error, pcall, tostring, rawget
-local setmetatable, getmetatable = setmetatable, getmetatable
+local setmetatable, getmetatable, xpcall = setmetatable, getmetatable, xpcall
 local sbyte, sfind, sformat, srep = string.byte, string.find, string.format, string.rep
-local gmatch, sgsub = string.gmatch, string.gsub
+local sgsub = string.gsub
 local sort, tpack, tunpack = table.sort, table.pack, table.unpack
 local floor, mtype, ult = math.floor, math.type, math.ult
 local os_date, os_time = os.date, os.time
@@ -16,17 +16,25 @@ local MAX_REPEAT = 16 << 20 -- bytes string.rep may make at once
 
 local function pick(library, names)
   local t = {}
-  for name in gmatch(names, "%S+") do t[name] = library[name] end
+  for i = 1, #names do t[names[i]] = library[names[i]] end
   return t
 end
 
-local S = pick(_G, "assert error ipairs pcall rawequal rawget rawlen rawset select tonumber type xpcall _VERSION")
+local S = pick(_G, { "assert", "error", "ipairs", "pcall", "rawequal", "rawget", "rawlen", "rawset", "select", "tonumber", "type", "_VERSION" })
 S._G = S
-S.math = pick(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad sin sqrt tan tointeger type ult")
-S.string = pick(string, "byte char find gmatch gsub len lower match pack packsize reverse sub unpack upper")
-S.table = pick(table, "concat insert move pack remove sort unpack")
-S.utf8 = pick(utf8, "char charpattern codepoint codes len offset")
+S.math = pick(math, {
+  "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log",
+  "max", "maxinteger", "min", "mininteger", "modf", "pi", "rad", "sin", "sqrt", "tan", "tointeger",
+  "type", "ult",
+})
+S.string = pick(string, {
+  "byte", "char", "find", "gmatch", "len", "lower", "match", "pack", "packsize", "reverse", "sub",
+  "unpack", "upper",
+})
+S.table = pick(table, { "concat", "insert", "move", "pack", "remove", "unpack" })
+S.utf8 = pick(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offset" })
 S.coroutine = tasks.coroutines
+S.table.sort, S.string.gsub = callbacks.sort, callbacks.gsub
 
 -- Passes the outcome of a raw function on; its error gets the author's position.
 local function checked(ok, ...)
@@ -124,6 +132,18 @@ function S.next(t, key)
 end
 
 ---------------------------------------------------------------- metatables and text
+
+-- Its handler runs while the failed function is still on the stack: nothing can wait there. When
+-- the handler fails, that error is the result; Lua's own would call it again until the stack is full.
+function S.xpcall(f, handler, ...)
+  if type(handler) ~= "function" then return xpcall(f, handler, ...) end
+  local function handled(problem)
+    local _, result = pcall(handler, problem)
+    return result
+  end
+  tasks.label(handled, "the handler of xpcall", "handle the error after xpcall has returned it")
+  return xpcall(f, handled, ...)
+end
 
 function S.getmetatable(value)
   if type(value) == "table" then return getmetatable(value) end

@@ -8,8 +8,18 @@ from pathlib import Path
 from llmspell.values import content_hash
 
 KERNEL = "kernel.lua"
-PARTS = ("codec.lua", "json.lua", "errors.lua", "tasks.lua", "sandbox.lua", "prelude.lua")
-"""What `kernel.lua` is given as texts, in this order."""
+PARTS = (
+    "codec.lua",
+    "json.lua",
+    "hints.lua",
+    "errors.lua",
+    "tasks.lua",
+    "callbacks.lua",
+    "sandbox.lua",
+    "prelude.lua",
+    "guard.lua",
+)
+"""What `kernel.lua` is given, in this order."""
 
 _DIRECTORY = Path(__file__).parent
 

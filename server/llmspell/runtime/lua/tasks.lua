@@ -3,13 +3,14 @@
 -- A task belongs to a call of the host (its root). `parallel` makes child tasks that share the
 -- root. Whatever the author's own coroutines do, an effect inside one travels up to its task.
 local codec, errors = ...
-local type, error, rawlen, rawequal, setmetatable, next = type, error, rawlen, rawequal, setmetatable, next
+local type, error, rawget, rawlen, rawequal, setmetatable, next =
+  type, error, rawget, rawlen, rawequal, setmetatable, next
 local tostring = tostring
 local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, coroutine.yield
 local co_status, co_close, co_running, co_isyieldable =
   coroutine.status, coroutine.close, coroutine.running, coroutine.isyieldable
 local tpack, tunpack, concat = table.pack, table.unpack, table.concat
-local sgsub = string.gsub
+local sgsub, mtype = string.gsub, math.type
 local getinfo = debug.getinfo
 local encode, integer = codec.encode, codec.integer
 
@@ -19,6 +20,7 @@ local tasks = {
   loading = false, -- every effect is refused
   now = 0.0, -- time of the last delivered answer
   message_bytes = 8 << 20,
+  host_calls = math.maxinteger, -- effects the script may ask for
   fatal = nil, -- a report that ends the whole script
   current = nil, -- the task that runs
   dying = nil, -- what ran out of memory: has a `thread`, and `fn` when it is a task
@@ -90,12 +92,31 @@ local function done(task, ok, bytes)
   tasks.emit("\x94" .. text("done") .. integer(task.root) .. (ok and "\xc3" or "\xc2") .. bytes)
 end
 
+-- Ends what a task waits for, because nobody wants its result any more. It goes on no further.
+local function cancel(task)
+  if task.done or task.canceled then return end
+  task.canceled = true
+  if task.call then
+    tasks.emit("\x92" .. text("cancel") .. integer(task.call)) -- it is answered all the same
+  elseif task.children then
+    for i = 1, #task.children do cancel(task.children[i]) end
+  end
+end
+
 local function finish(task, ok, value)
   task.done, task.ok, task.value = true, ok, value
   local join = task.join
   if join then
     join.left = join.left - 1
-    if join.left == 0 then enqueue(join.task, true) end
+    if not (ok or join.failed or task.canceled) then
+      join.failed = task
+      local siblings = join.task.children
+      for i = 1, #siblings do cancel(siblings[i]) end
+    end
+    if join.left == 0 then
+      join.task.children = nil
+      enqueue(join.task, join.failed)
+    end
   elseif task.parent == nil then
     if ok then
       done(task, true, value)
@@ -112,16 +133,22 @@ local function after(task, ok, tag, operation, arguments)
   end
   if co_status(task.thread) == "dead" then return finish(task, true, tag) end
   if rawequal(operation, HOST) then -- a join: `arguments` are the children
-    local join = { task = task, left = 0 }
-    for i = 1, #arguments do
-      arguments[i].join = join
-      join.left = join.left + 1
-    end
+    local join = { task = task, left = #arguments, failed = nil }
+    for i = 1, #arguments do arguments[i].join = join end
+    task.children = arguments
     return nil
   end
+  if calls >= tasks.host_calls then return tasks.fail(errors.limit_report(task.thread, tasks.host_calls, task.fn)) end
   calls = calls + 1
-  waiting[calls] = task
+  waiting[calls], task.call = task, calls
   return tasks.emit("\x95" .. text("request") .. integer(task.root) .. integer(calls) .. text(operation) .. arguments)
+end
+
+-- Ends a canceled task where it stands: its variables to be closed are closed, nothing else runs.
+local function bury(task)
+  local ok, problem = co_close(task.thread)
+  if not ok and errors.is_out_of_memory(problem) then return tasks.out_of_memory(task) end
+  return finish(task, false, nil) -- what went wrong meanwhile comes second to what failed first
 end
 
 -- Runs every task that can run, in order, until all wait or have ended.
@@ -133,7 +160,11 @@ function tasks.run()
     local arguments = task.arguments
     task.arguments = nil
     tasks.current = task
-    after(task, co_resume(task.thread, tunpack(arguments, 1, arguments.n)))
+    if task.canceled then
+      bury(task)
+    else
+      after(task, co_resume(task.thread, tunpack(arguments, 1, arguments.n)))
+    end
   end
   first, last = 1, 0
 end
@@ -148,7 +179,8 @@ function tasks.start(root, fn, finishing, ...)
   local function body(...)
     local bytes, problem = finishing(fn(...))
     if not bytes then
-      error(errors.new({ code = "output.invalid", message = "the result cannot be passed on: " .. problem }, fn), 0)
+      local hint = "return texts, numbers, true, false, and tables of these"
+      error(errors.new({ code = "output.invalid", message = "the result cannot be passed on: " .. problem, hint = hint }, fn), 0)
     end
     if not fits(bytes) then
       local message = "the result is " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
@@ -166,7 +198,7 @@ function tasks.refuse(root, report) done({ root = root }, false, encode_report(r
 function tasks.answer(call, ok, value)
   local task = waiting[call]
   if not task then return false end
-  waiting[call] = nil
+  waiting[call], task.call = nil, nil
   enqueue(task, ok, value)
   return true
 end
@@ -175,8 +207,7 @@ end
 
 local labels = setmetatable({}, { __mode = "k" })
 local callers = {
-  [table.sort] = { "a table.sort comparator", "collect first, then sort" },
-  [string.gsub] = { "a string.gsub callback", "collect first, then replace" },
+  [string.gsub] = { "the __index of a table that string.gsub looks in", "give string.gsub a function" },
   [tostring] = { "a __tostring metamethod", "prepare the text first" },
 }
 
@@ -191,11 +222,14 @@ local function callback()
   end
 end
 
+-- Lets a refusal name the callback `fn`, as long as it is on the stack.
+function tasks.label(fn, label, advice) labels[fn] = { label, advice } end
+
 -- Calls `fn` so that nothing in it can wait: effects are refused, naming `label` and `advice`.
 function tasks.sealed(label, advice, fn, ...)
   local arguments, results = tpack(...), nil
   local function inside() results = tpack(fn(tunpack(arguments, 1, arguments.n))) end
-  labels[inside] = { label, advice }
+  tasks.label(inside, label, advice)
   sgsub("-", "-", inside) -- nothing can yield across a C function
   return tunpack(results, 1, results.n)
 end
@@ -229,14 +263,15 @@ function tasks.attempt(what, operation, arguments, functions_in)
   local bytes, problem = encode(arguments, functions_in)
   local fn = tasks.current.fn
   if not bytes then
-    error(errors.new({ code = "input.invalid", message = what .. ": cannot pass on " .. problem }, fn), 0)
+    local hint = "pass on texts, numbers, true, false, and tables of these"
+    error(errors.new({ code = "spell.raised", message = what .. ": cannot pass on " .. problem, hint = hint }, fn, what), 0)
   end
   if not fits(bytes) then
     local message = what .. ": " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
-    error(errors.new({ code = "input.too_large", message = message }, fn), 0)
+    error(errors.new({ code = "input.too_large", message = message }, fn, what), 0)
   end
   local ok, value = co_yield(HOST, operation, bytes, what)
-  if not ok then value = errors.new(type(value) == "table" and value or { message = tostring(value) }, fn) end
+  if not ok then value = errors.new(type(value) == "table" and value or { message = tostring(value) }, fn, what) end
   if rawequal(value, codec.null) then value = nil end
   return ok, value
 end
@@ -248,25 +283,27 @@ function tasks.perform(what, operation, arguments, functions_in)
   return value
 end
 
--- Runs functions side by side and returns their results in order. When one fails, the others
--- still run to their end; then the first failure in list order is raised.
+-- Runs functions side by side and returns their results in order, json.null for nil. When one
+-- fails, what the others wait for is canceled; once all have ended, the first failure is raised.
 function tasks.parallel(list)
   tasks.refuse_loading("parallel")
   local parent = tasks.current
-  if type(list) ~= "table" then
-    error(errors.new({ code = "input.invalid", message = "parallel takes a list of functions" }, parent.fn), 0)
+  local function wrong(message)
+    local hint = "write parallel { function() ... end, function() ... end }"
+    error(errors.new({ code = "spell.raised", message = message, hint = hint }, parent.fn), 0)
   end
+  if type(list) ~= "table" then wrong("parallel takes a list of functions, got a " .. type(list)) end
   if not co_isyieldable() then error(refusal("parallel"), 0) end
   local count = rawlen(list)
   for i = 1, count do
-    if type(list[i]) ~= "function" then
-      local message = "parallel takes a list of functions; item " .. i .. " is a " .. type(list[i])
-      error(errors.new({ code = "input.invalid", message = message }, parent.fn), 0)
+    local item = rawget(list, i)
+    if type(item) ~= "function" then
+      wrong("parallel takes a list of functions; item " .. i .. " is a " .. type(item))
     end
   end
   for key in next, list do
-    if type(key) ~= "number" then
-      error(errors.new({ code = "input.invalid", message = "parallel takes a list, not named functions" }, parent.fn), 0)
+    if mtype(key) ~= "integer" or key < 1 or key > count then
+      wrong("parallel takes a list, not named functions, and no holes in it")
     end
   end
   local results = setmetatable({}, codec.ARRAY)
@@ -275,16 +312,18 @@ function tasks.parallel(list)
   local children = {}
   for i = 1, count do
     local path = parent.path .. "/" .. parent.forks .. "." .. i
-    local child = new_task(parent.root, path, list[i], list[i])
+    local fn = rawget(list, i)
+    local child = new_task(parent.root, path, fn, fn)
     child.parent = parent
     children[i] = child
     enqueue(child)
   end
-  co_yield(HOST, HOST, children, "parallel")
+  local failed = co_yield(HOST, HOST, children, "parallel")
+  if failed then error(failed.value, 0) end
   for i = 1, count do
-    local child = children[i]
-    if not child.ok then error(child.value, 0) end
-    if child.value == nil then results[i] = codec.null else results[i] = child.value end
+    local value = children[i].value
+    if value == nil then value = codec.null end
+    results[i] = value
   end
   return results
 end

@@ -1,0 +1,379 @@
+---------------------------------------------------------------- what is cast
+
+---The name of something published.
+---@alias llmspell.Name string
+
+---Anything that can be cast: a spell, an agent, a tool or a workflow.
+---@class llmspell.Castable
+local Castable = {}
+
+---Cast it and return its output.
+---@param input? any
+---@return any
+function Castable:cast(input) end
+
+---@class llmspell.Spell: llmspell.Castable
+
+Spell = {}
+
+---Declare a spell. A file returns one.
+---@param fields llmspell.SpellFields
+---@return llmspell.Spell
+function Spell.create(fields) end
+
+---Find a published spell.
+---@param name llmspell.Name
+---@return llmspell.Spell
+function Spell.get(name) end
+
+---@class llmspell.Tool: llmspell.Castable
+
+Tool = {}
+
+---Declare a tool: a spell that agents call.
+---@param fields llmspell.ToolFields
+---@return llmspell.Tool
+function Tool.create(fields) end
+
+---Find a published tool.
+---@param name llmspell.Name
+---@return llmspell.Tool
+function Tool.get(name) end
+
+---What `run` is given beside its input.
+---@class llmspell.Context
+---@field run_id string
+---@field session string
+---@field user string
+---@field tenant string
+---@field deadline? number Unix time at which the cast is stopped
+---@field message? table What the caller sent beyond the input
+local Context = {}
+
+---Say how far the cast is.
+---@param done number
+---@param total? number
+---@param message? string
+function Context:progress(done, total, message) end
+
+---Write to the log of the run.
+---@param level "debug"|"info"|"warn"|"error"
+---@param message string
+---@param fields? table
+function Context:log(level, message, fields) end
+
+---Stream a piece of the answer: a text, or a part with `text` or `data`.
+---@param part string|{ text?: string, data?: any, name?: string, media_type?: string, append?: boolean, last?: boolean }
+function Context:emit(part) end
+
+---------------------------------------------------------------- agents
+
+---What an agent's answer brings.
+---@class llmspell.AgentResult
+---@field text string
+---@field output? any The answer as `output` of the agent declares it
+---@field usage { input_tokens: integer, output_tokens: integer, calls: integer, usd?: number }
+---@field messages table[] The conversation, to go on with
+---@field stopped string Why its loop ended: "done", or the limit it met
+
+---@class llmspell.Agent: llmspell.Castable
+local AgentMethods = {}
+
+---Ask and return the answer's text.
+---@param prompt string
+---@return string
+function AgentMethods:ask(prompt) end
+
+---Ask and return everything about the answer.
+---@param options string|{ prompt: any, messages?: table[], stream?: boolean }
+---@return llmspell.AgentResult
+function AgentMethods:run(options) end
+
+Agent = {}
+
+---Declare an agent: a model with instructions and tools.
+---@param fields llmspell.AgentFields
+---@return llmspell.Agent
+function Agent.create(fields) end
+
+---Find a published agent.
+---@param name llmspell.Name
+---@return llmspell.Agent
+function Agent.get(name) end
+
+---------------------------------------------------------------- workflows
+
+---One step: exactly one of `agent`, `tool`, `spell` and `workflow`.
+---@class llmspell.StepFields
+---@field name? string Name of its result in `{{results.NAME}}`
+---@field agent? llmspell.Name|llmspell.Agent
+---@field tool? llmspell.Name|llmspell.Castable
+---@field spell? llmspell.Name|llmspell.Castable
+---@field workflow? llmspell.Name|llmspell.Workflow
+---@field prompt? string What to tell an agent; `{{input.x}}`, `{{previous}}`, `{{results.x}}` are filled in
+---@field input? any What to cast it with
+---@field args? table What to cast a tool with
+---@field tools? (llmspell.Name|llmspell.Castable)[] Tools the agent gets instead of its own
+
+---What a function that is a step is given.
+---@alias llmspell.Run { input: any, previous: any, results: table<string, any> }
+
+---@alias llmspell.Step llmspell.Name|llmspell.Castable|llmspell.StepFields|fun(run: llmspell.Run): any
+
+---@class llmspell.SequentialFields
+---@field type? "sequential"
+---@field name? string
+---@field description? string
+---@field steps? llmspell.Step[]
+---@field [integer] llmspell.Step
+
+---@class llmspell.ParallelFields
+---@field type? "parallel"
+---@field name? string
+---@field description? string
+---@field limit? integer Steps at work at the same time
+---@field branches? table<string, llmspell.Step> Steps by the name of their result
+---@field steps? llmspell.Step[]
+---@field [integer] llmspell.Step
+---@field [string] llmspell.Step
+
+---@class llmspell.Workflow: llmspell.Castable
+
+Workflow = {}
+
+---Steps one after the other; the last result is the result.
+---@param fields llmspell.SequentialFields
+---@return llmspell.Workflow
+function Workflow.sequential(fields) end
+
+---Steps side by side; the result has one field a branch, or is a list.
+---@param fields llmspell.ParallelFields
+---@return llmspell.Workflow
+function Workflow.parallel(fields) end
+
+---------------------------------------------------------------- schemas
+
+---A value made by `Schema.*`.
+---@class llmspell.Schema
+
+---@alias llmspell.Fields table<string, llmspell.Schema|table>
+
+---Further keys are keywords of JSON Schema.
+---@class llmspell.SchemaOptions
+---@field optional? boolean
+---@field default? any
+---@field min? number Least value, length or number of items
+---@field max? number Largest value, length or number of items
+---@field pattern? string
+---@field [string] any
+
+Schema = {}
+
+---A text.
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.string(about, options) end
+
+---A whole number.
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.integer(about, options) end
+
+---A number.
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.number(about, options) end
+
+---True or false.
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.boolean(about, options) end
+
+---Any value.
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.any(about, options) end
+
+---One of these values.
+---@param values any[]
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.enum(values, about, options) end
+
+---A list whose items all have this schema.
+---@param of llmspell.Schema|table
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.list(of, about, options) end
+
+---An object with these fields.
+---@param fields llmspell.Fields
+---@param about? string
+---@param options? llmspell.SchemaOptions
+---@return llmspell.Schema
+function Schema.object(fields, about, options) end
+
+---------------------------------------------------------------- state
+
+---Values that outlive the cast. A dot or a colon calls a method.
+---@class llmspell.StateScope
+local StateScope = {}
+
+---Read a key: its value, or the default, and its version.
+---@param key string
+---@param default? any
+---@return any value
+---@return string? version
+---@overload fun(self: llmspell.StateScope, key: string, default?: any): any, string?
+function StateScope.get(key, default) end
+
+---Write a key, with `if_version` only while it has that version ("" = is absent).
+---@param key string
+---@param value any
+---@param options? { if_version?: string }
+---@return string version
+---@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string }): string
+function StateScope.set(key, value, options) end
+
+---Delete a key.
+---@param key string
+---@return boolean was_there
+---@overload fun(self: llmspell.StateScope, key: string): boolean
+function StateScope.delete(key) end
+
+---Add to a number; an absent one is 0.
+---@param key string
+---@param by? number
+---@return number
+---@overload fun(self: llmspell.StateScope, key: string, by?: number): number
+function StateScope.increment(key, by) end
+
+---Read, change, write; again when somebody else wrote meanwhile.
+---@param key string
+---@param change fun(value: any): any
+---@return any value
+---@return string version
+---@overload fun(self: llmspell.StateScope, key: string, change: fun(value: any): any): any, string
+function StateScope.update(key, change) end
+
+---Read the keys under a prefix, in order, and where the next page begins.
+---@param prefix? string
+---@param options? { after?: string, limit?: integer, reverse?: boolean }
+---@return { key: string, value: any, version: string }[] items
+---@return string? next
+---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { after?: string, limit?: integer, reverse?: boolean }): table[], string?
+function StateScope.scan(prefix, options) end
+
+---The spell's own state; `session`, `user` and `shared` reach further.
+---@class llmspell.State: llmspell.StateScope
+---@field session llmspell.StateScope
+---@field user llmspell.StateScope
+---@field shared llmspell.StateScope
+State = {}
+
+---------------------------------------------------------------- content
+
+Content = {}
+
+---@param text string
+---@return table
+function Content.text(text) end
+
+---@param bytes string
+---@param mime_type string For example "image/png"
+---@return table
+function Content.image(bytes, mime_type) end
+
+---@param bytes string
+---@param mime_type string For example "audio/wav"
+---@return table
+function Content.audio(bytes, mime_type) end
+
+---@param fields { uri: string, text?: string, data?: string, mime_type?: string }
+---@return table
+function Content.resource(fields) end
+
+---Several parts, in order.
+---@param items (string|table)[]
+---@return table
+function Content.list(items) end
+
+---------------------------------------------------------------- small things
+
+---Run functions side by side and return their results in order.
+---@param functions (fun(): any)[]
+---@return any[]
+function parallel(functions) end
+
+---Wait: seconds, or a text like "500ms", "2s", "2m", "1h".
+---@param duration number|string
+function sleep(duration) end
+
+---Unix time of the last result the spell was given.
+---@return number
+function now() end
+
+---A number from 0 to 1, or a whole number from 1 to `low`, or from `low` to `high`.
+---@param low? integer
+---@param high? integer
+---@return number
+function random(low, high) end
+
+---A new unique id.
+---@return string
+function uuid() end
+
+---Fill the `{{placeholders}}` of a text.
+---@param text string
+---@param data? table
+---@return any
+function template(text, data) end
+
+json = {}
+
+---What stands for null inside lists and objects.
+---@type any
+json.null = nil
+
+---@param value any
+---@return string
+function json.encode(value) end
+
+---@param text string
+---@return any
+function json.decode(text) end
+
+---Mark a table as a list, so that an empty one is `[]`.
+---@param items? any[]
+---@return any[]
+function json.array(items) end
+
+---Mark a table as an object, so that an empty one is `{}`.
+---@param fields? table
+---@return table
+function json.object(fields) end
+
+Log = {}
+
+---@param message any
+---@param fields? table
+function Log.debug(message, fields) end
+
+---@param message any
+---@param fields? table
+function Log.info(message, fields) end
+
+---@param message any
+---@param fields? table
+function Log.warn(message, fields) end
+
+---@param message any
+---@param fields? table
+function Log.error(message, fields) end

@@ -1,0 +1,153 @@
+"""The editor types: what a declaration may hold, from the models; what there is, from `editor/`.
+
+The text is for editors that speak LuaLS or EmmyLua, and is what `vocabulary` knows names and
+keys from. Nothing in it is ever run.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from llmspell.spec.declaration import (
+    AgentLimits,
+    AgentSpec,
+    Budget,
+    Example,
+    Expose,
+    Needs,
+    SpellSpec,
+)
+from llmspell.values import FunctionRef
+
+_EDITOR = Path(__file__).parent / "editor"
+
+_NOTICE = """\
+---@meta {name}
+-- Written by `make docs` from what llmspell accepts. For editors; nothing here is ever run.
+"""
+
+_CLASSES: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("Budget", Budget),
+    ("Needs", Needs),
+    ("Expose", Expose),
+    ("Example", Example),
+    ("AgentLimits", AgentLimits),
+    ("AgentFields", AgentSpec),
+    ("SpellFields", SpellSpec),
+    ("ToolFields", SpellSpec),
+)
+_TITLES = {model: f"llmspell.{name}" for name, model in reversed(_CLASSES)}
+
+_HIDDEN = {
+    "SpellFields": {"kind", "line"},
+    "ToolFields": {"kind", "line", "workflow", "agent"},
+    "Needs": {"net", "secrets", "files"},  # nothing grants them, so `spec.reading` refuses them
+}
+_ALIASES = {"input": "params"}
+"""Fields of a spell with a second name; see `spec.reading`."""
+
+_SPECIAL: dict[tuple[type[BaseModel], str], str] = {
+    (AgentSpec, "tools"): "(llmspell.Name|llmspell.Castable)[]",
+    (Needs, "tools"): "llmspell.Name[]",
+    (AgentSpec, "output"): "llmspell.Fields",
+    (SpellSpec, "input"): "llmspell.Fields",
+    (SpellSpec, "output"): "llmspell.Fields",
+    (SpellSpec, "workflow"): "llmspell.Workflow",
+    (SpellSpec, "agent"): "llmspell.Agent",
+}
+"""Fields that a constructor's value or a shorthand stands for."""
+
+_PLAIN: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    Any: "any",
+    FunctionRef: "fun(input: any, ctx: llmspell.Context): any",
+}
+
+LUARC = """\
+{
+  "$schema": "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
+  "runtime.version": "Lua 5.4",
+  "runtime.builtin": {
+    "basic": "disable", "bit": "disable", "bit32": "disable", "coroutine": "disable",
+    "debug": "disable", "ffi": "disable", "io": "disable", "jit": "disable", "math": "disable",
+    "os": "disable", "package": "disable", "string": "disable", "table": "disable",
+    "utf8": "disable"
+  },
+  "workspace.library": ["spells/.types"],
+  "workspace.checkThirdParty": false
+}
+"""
+"""`.luarc.json` of a project: of Lua's library, editors know what a spell has, and no more."""
+
+
+@cache
+def render() -> dict[str, str]:
+    """Return the text of each file of `spells/.types`, by its name."""
+    parts = ["\n".join(_declarations()), _read("api.lua"), _read("library.lua")]
+    return {
+        "llmspell.lua": "\n".join([_NOTICE.format(name="llmspell"), *parts]),
+        "llmspell_test.lua": "\n".join(
+            [_NOTICE.format(name="llmspell_test"), _read("testing.lua")]
+        ),
+    }
+
+
+def project_files() -> dict[str, str]:
+    """Return what an editor needs in a project, by path."""
+    return {f"spells/.types/{name}": text for name, text in render().items()} | {
+        ".luarc.json": LUARC
+    }
+
+
+def _read(name: str) -> str:
+    return (_EDITOR / name).read_text(encoding="utf-8")
+
+
+def _declarations() -> Iterator[str]:
+    yield f"{'-' * 64} declarations\n"
+    for name, model in _CLASSES:
+        yield f"---{(model.__doc__ or '').partition(chr(10))[0]}"
+        if name == "SpellFields":
+            yield "---Exactly one of `run`, `workflow` and `agent`."
+        yield f"---@class llmspell.{name}"
+        for field, info in model.model_fields.items():
+            if field in _HIDDEN.get(name, ()):
+                continue
+            yield f"---@field {field}? {_type(model, field, info)} {info.description}"
+            if model is SpellSpec and field in _ALIASES:
+                other = _ALIASES[field]
+                yield f"---@field {other}? {_type(model, field, info)} The same as `{field}`."
+        yield ""
+
+
+def _type(model: type[BaseModel], field: str, info: FieldInfo) -> str:
+    if (model, field) in _SPECIAL:
+        return _SPECIAL[model, field]
+    if field == "run":
+        return _PLAIN[FunctionRef]
+    return _name(info.annotation)
+
+
+def _name(annotation: Any) -> str:
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if annotation in _TITLES:
+        return _TITLES[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (types.UnionType, typing.Union):
+        [kept] = [argument for argument in arguments if argument is not type(None)]
+        return _name(kept)
+    if origin is tuple:
+        return f"{_name(arguments[0])}[]"
+    raise TypeError(f"no editor type is known for {annotation!r}")

@@ -1,0 +1,219 @@
+"""What can be seen to be wrong with a Lua file without running it.
+
+Unknown names and members, globals that are assigned, keys that no constructor takes and names
+that nothing publishes, wherever they stand, also where loading never comes. It says nothing of
+style, and nothing it is not sure of.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from llmspell.authoring.scopes import Globals, find_globals
+from llmspell.authoring.syntax import MAX_BYTES, Node, parse, string_value
+from llmspell.authoring.vocabulary import Class, Vocabulary
+from llmspell.errors import (
+    LlmspellError,
+    SpecGlobal,
+    SpecTooLong,
+    SpecUnknownKey,
+    SpecUnknownName,
+    SpecUnpublished,
+)
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+_LITERALS = frozenset({"string", "number", "true", "false", "nil", "function_definition"})
+_DYNAMIC = "_ENV"
+"""A file that names its environment may look up anything in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a file. Only errors make a check fail."""
+
+    severity: Severity
+    error: LlmspellError
+
+    def report(self) -> str:
+        """Return the text shown to a person."""
+        text = self.error.report()
+        return text if self.severity == "error" else f"warning: {text}"
+
+    def to_value(self) -> dict[str, object]:
+        """Return the finding as a JSON object."""
+        return {"severity": self.severity, **self.error.to_value()}
+
+
+def lint(
+    name: str,
+    source: bytes,
+    vocabulary: Vocabulary,
+    *,
+    published: Collection[str] | None = None,
+    more_globals: Collection[str] = (),
+) -> list[Finding]:
+    """Return the findings of one file, in its order.
+
+    Args:
+        name: The file as findings name it.
+        source: Its text, which Lua itself has accepted.
+        vocabulary: What the file can use.
+        published: Names that can be cast; None when they are not known.
+        more_globals: Globals that the modules it requires assign.
+    """
+    tree = parse(source)
+    if tree is None:
+        text = f"longer than {MAX_BYTES} bytes, or too intricate: names and keys were not checked"
+        return [Finding("warning", SpecTooLong(text, where=name))]
+    return sorted(_Lint(name, tree, vocabulary, published, more_globals).run(), key=_line)
+
+
+def assigned_globals(source: bytes) -> set[str]:
+    """Return the globals a module assigns."""
+    tree = parse(source)
+    return set() if tree is None else {node.text for node in find_globals(tree).writes}
+
+
+def _line(finding: Finding) -> int:
+    return int((finding.error.where or "").rpartition(":")[2] or 0)
+
+
+class _Lint:
+    def __init__(
+        self,
+        name: str,
+        tree: Node,
+        vocabulary: Vocabulary,
+        published: Collection[str] | None,
+        more_globals: Collection[str],
+    ) -> None:
+        self._name = name
+        self._tree = tree
+        self._vocabulary = vocabulary
+        self._published = published
+        self._globals: Globals = find_globals(tree)
+        self._known = vocabulary.globals | set(more_globals)
+
+    def run(self) -> Iterator[Finding]:
+        if not any(node.text == _DYNAMIC for node in self._tree.all("identifier")):
+            yield from self._unknown_names()
+            yield from self._assigned()
+        for node in self._tree.all("dot_index_expression", "method_index_expression"):
+            yield from self._member(node)
+        for node in self._tree.all("function_call"):
+            yield from self._call(node)
+
+    def _where(self, node: Node) -> str:
+        return f"{self._name}:{node.line}"
+
+    # -- names
+
+    def _unknown_names(self) -> Iterator[Finding]:
+        assigned = {node.text for node in self._globals.writes}
+        for node in self._globals.reads:
+            if node.text not in self._known and node.text not in assigned:
+                hint = _suggestion(node.text, self._known) or f"declare it: local {node.text} = ..."
+                error = SpecUnknownName(
+                    f"unknown name {node.text!r}", hint=hint, where=self._where(node)
+                )
+                yield Finding("error", error)
+
+    def _assigned(self) -> Iterator[Finding]:
+        seen: set[str] = set()
+        for node in self._globals.writes:
+            if node.text in seen:
+                continue
+            seen.add(node.text)
+            what = "replaces" if node.text in self._known else "assigns"
+            error = SpecGlobal(f"{what} the global {node.text!r}", where=self._where(node))
+            yield Finding("warning", error)
+
+    def _member(self, node: Node) -> Iterator[Finding]:
+        path = self._globals.path(node)
+        table, _, name = (path or "").rpartition(".")
+        held = self._vocabulary.members.get(table)
+        if held is not None and name not in held:
+            hint = _suggestion(name, held) or f"it has: {', '.join(sorted(held))}"
+            error = SpecUnknownName(f"{table} has no {name!r}", hint=hint, where=self._where(node))
+            yield Finding("error", error)
+
+    # -- tables
+
+    def _call(self, node: Node) -> Iterator[Finding]:
+        called = node.child("name")
+        path = self._globals.path(called)
+        function = self._vocabulary.functions.get(path or "")
+        arguments = node.child("arguments")
+        if path is None or function is None or arguments is None:
+            return
+        for kind, argument in zip(function.parameters, arguments.children, strict=False):
+            yield from self._value(argument, kind, path)
+
+    def _value(self, node: Node, kind: str, what: str) -> Iterator[Finding]:
+        """Check a value written where one of type `kind` is expected. Depth costs no stack."""
+        todo = [(node, kind, what)]
+        while todo:
+            node, kind, what = todo.pop()
+            if node.kind == "string" and self._vocabulary.is_name(kind):
+                yield from self._reference(node)
+            held = self._vocabulary.table(kind) if node.kind == "table_constructor" else None
+            if held is None:
+                continue
+            for field in node.children:
+                inner, findings = self._field(field, held, what)
+                yield from findings
+                if inner is not None:
+                    todo.append(inner)
+
+    def _field(
+        self, field: Node, held: Class, what: str
+    ) -> tuple[tuple[Node, str, str] | None, list[Finding]]:
+        """Return what is to be checked inside a field, and what is wrong with the field itself."""
+        value = field.child("value")
+        name = field.child("name")
+        if value is None:
+            return None, []
+        if name is None:
+            return (value, held.items, f"an item of {what}") if held.items else None, []
+        key = string_value(name) if field.text == "[" else name.text
+        if key is None:
+            return None, []
+        if key in held.fields:
+            return (value, held.fields[key], f"{key} of {what}"), []
+        if held.rest is not None and (not held.fields or held.rest == "any"):
+            return (value, held.rest, f"{key} of {what}"), []
+        if held.rest is not None and value.kind not in _LITERALS:
+            return (value, held.rest, f"{key} of {what}"), []
+        return None, [self._unknown_key(key, held, what, name)]
+
+    def _unknown_key(self, key: str, held: Class, what: str, node: Node) -> Finding:
+        hint = f"Allowed: {', '.join(sorted(held.fields)) or 'a list'}"
+        suggestion = _suggestion(key, held.fields)
+        return Finding(
+            "error",
+            SpecUnknownKey(
+                f"unknown key {key!r} in {what}",
+                hint=f"{suggestion} {hint}".lstrip(),
+                where=self._where(node),
+            ),
+        )
+
+    def _reference(self, node: Node) -> Iterator[Finding]:
+        """Check a name that is to be cast."""
+        name = string_value(node)
+        if name is None or self._published is None or name in self._published:
+            return
+        hint = _suggestion(name, self._published) or "a test can answer for it with mock.tool"
+        error = SpecUnpublished(
+            f"nothing here publishes {name!r}", hint=hint, where=self._where(node)
+        )
+        yield Finding("warning", error)
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

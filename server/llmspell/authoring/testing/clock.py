@@ -1,0 +1,110 @@
+"""The time of a test: it stands still, except that everybody who sleeps is woken in order."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+START = 1_700_000_000.0
+"""The time at which every test begins, in Unix seconds."""
+
+_SETTLE_TURNS = 100
+"""Turns of the event loop after which nothing more comes of what is done in this process."""
+
+
+class VirtualClock:
+    """A clock whose time passes only while everything waits, and then at once.
+
+    A sleep moves the time; a timeout does not, it ends what takes longer than the sleeps in it.
+
+    Args:
+        idle: Returns once no script computes.
+        is_busy: Whether one does.
+    """
+
+    def __init__(self, idle: Callable[[], Awaitable[None]], is_busy: Callable[[], bool]) -> None:
+        self._idle = idle
+        self._is_busy = is_busy
+        self._now = START
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._alarms: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._turning: asyncio.Task[None] | None = None
+
+    def time(self) -> float:
+        """Return the wall time in seconds since 1970, UTC."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back unless the test sets it back."""
+        return self._now
+
+    def set(self, time: float) -> None:
+        """Set the time, and wake whoever waits for an earlier one."""
+        self._now = time
+        for waiting in (self._alarms, self._sleepers):
+            while waiting and waiting[0][0] <= time:
+                _wake(heapq.heappop(waiting)[2])
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once the time is `seconds` later."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        waiter = self._wait(self._sleepers, seconds)
+        if self._turning is None:
+            self._turning = asyncio.get_running_loop().create_task(self._turn())
+        await waiter
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` once the time has passed its end."""
+        return self._timeout(seconds)
+
+    def _wait(
+        self, waiting: list[tuple[float, int, asyncio.Future[None]]], seconds: float
+    ) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(waiting, (self._now + seconds, next(self._order), waiter))
+        return waiter
+
+    async def _turn(self) -> None:
+        """Wake the sleepers one by one, each when nothing else goes on any more."""
+        while self._sleepers:
+            await self._idle()
+            for _ in range(_SETTLE_TURNS):
+                await asyncio.sleep(0)
+            if self._is_busy():
+                continue
+            due, _, waiter = heapq.heappop(self._sleepers)
+            if not waiter.done():
+                self.set(max(self._now, due))
+                _wake(waiter)
+        self._turning = None
+
+    @asynccontextmanager
+    async def _timeout(self, seconds: float | None) -> AsyncGenerator[None]:
+        if seconds is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as scope:
+            alarm = self._wait(self._alarms, seconds)
+
+            def ring(done: asyncio.Future[None]) -> None:
+                if not done.cancelled() and not scope.expired():
+                    scope.reschedule(loop.time())
+
+            alarm.add_done_callback(ring)
+            try:
+                yield
+            finally:
+                alarm.remove_done_callback(ring)
+                alarm.cancel()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
