@@ -56,8 +56,9 @@ lint: $(DEV) ## check format and style
 layers: $(DEV) ## check that imports point downwards
 	$(BIN)/lint-imports --no-logo
 
-reference: $(DEV) ## check that docs/reference tells what the code does
+reference: $(DEV) ## check that docs/reference and the editor types tell what the code does
 	$(BIN)/python tools/generate_reference.py --check
+	$(BIN)/python tools/generate_types.py --check
 
 types: $(DEV) ## check the types
 	$(BIN)/pyright
@@ -77,8 +78,9 @@ soak: $(DEV) ## run the property tests with many more examples
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-docs: $(DEV) ## write docs/reference anew
+docs: $(DEV) ## write docs/reference and the editor types anew
 	$(BIN)/python tools/generate_reference.py
+	$(BIN)/python tools/generate_types.py
 
 lock: $(DEV) ## write both locks anew, with the newest versions allowed
 	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml

@@ -1,7 +1,133 @@
 ---@meta llmspell
--- What a spell can use, for editors that speak LuaLS. Nothing here is ever run.
+-- Written by `make docs` from what llmspell accepts. For editors; nothing here is ever run.
 
 ---------------------------------------------------------------- declarations
+
+---What a cast and all it begins may spend.
+---@class llmspell.Budget
+---@field usd? number US dollars of model calls.
+---@field tokens? integer Tokens read and written by models.
+---@field seconds? number Seconds from beginning to end.
+---@field calls? integer Model calls.
+---@field depth? integer How deep casts may nest below this one.
+
+---What the code of a spell may reach beyond itself.
+---@class llmspell.Needs
+---@field tools? llmspell.Name[] Names it may cast, besides those its file declares.
+
+---The doors a spell is published at.
+---@class llmspell.Expose
+---@field mcp? boolean As an MCP tool.
+---@field a2a? boolean As an A2A skill.
+
+---One example of a cast.
+---@class llmspell.Example
+---@field input? any The input.
+---@field output? any What comes of it.
+
+---Where an agent's loop ends.
+---@class llmspell.AgentLimits
+---@field turns? integer Model calls of one answer.
+---@field tokens? integer Tokens of one answer.
+---@field usd? number US dollars of one answer.
+---@field seconds? number Seconds of one answer.
+---@field parallel_tools? integer Tools called side by side.
+
+---A model with instructions and tools.
+---@class llmspell.AgentFields
+---@field name? string Its name.
+---@field title? string Its name for people.
+---@field description? string What it does; models choose by it.
+---@field model? string provider/model or a role; default from settings.
+---@field system? string Its instructions.
+---@field tools? (llmspell.Name|llmspell.Castable)[] What it may call: names, or spells, agents and tools themselves.
+---@field output? llmspell.Fields Schema of a structured answer.
+---@field limits? llmspell.AgentLimits Where its loop ends.
+---@field temperature? number Sampling temperature.
+---@field max_tokens? integer Longest answer of one model call.
+
+---A spell: what it is called, what it takes and gives, and how it runs.
+---Exactly one of `run`, `workflow` and `agent`.
+---@class llmspell.SpellFields
+---@field name? string Its name; default: the file's.
+---@field title? string Its name for people.
+---@field description? string What it does; models choose by it.
+---@field input? llmspell.Fields Input schema.
+---@field params? llmspell.Fields The same as `input`.
+---@field output? llmspell.Fields Output schema.
+---@field run? fun(input: any, ctx: llmspell.Context): any The function that does it.
+---@field workflow? llmspell.Workflow The workflow that does it.
+---@field agent? llmspell.Agent The agent that does it.
+---@field budget? llmspell.Budget What a cast may spend.
+---@field needs? llmspell.Needs What its code may reach.
+---@field read_only? boolean It changes nothing.
+---@field destructive? boolean It may delete or overwrite.
+---@field idempotent? boolean Casting twice is as casting once.
+---@field open_world? boolean It reaches beyond this server.
+---@field tags? string[] Words to find it by.
+---@field examples? llmspell.Example[] Examples of casts.
+---@field expose? llmspell.Expose Where it is published.
+
+---A spell: what it is called, what it takes and gives, and how it runs.
+---@class llmspell.ToolFields
+---@field name? string Its name; default: the file's.
+---@field title? string Its name for people.
+---@field description? string What it does; models choose by it.
+---@field input? llmspell.Fields Input schema.
+---@field params? llmspell.Fields The same as `input`.
+---@field output? llmspell.Fields Output schema.
+---@field run? fun(input: any, ctx: llmspell.Context): any The function that does it.
+---@field budget? llmspell.Budget What a cast may spend.
+---@field needs? llmspell.Needs What its code may reach.
+---@field read_only? boolean It changes nothing.
+---@field destructive? boolean It may delete or overwrite.
+---@field idempotent? boolean Casting twice is as casting once.
+---@field open_world? boolean It reaches beyond this server.
+---@field tags? string[] Words to find it by.
+---@field examples? llmspell.Example[] Examples of casts.
+---@field expose? llmspell.Expose Where it is published.
+
+---------------------------------------------------------------- what is cast
+
+---The name of something published.
+---@alias llmspell.Name string
+
+---Anything that can be cast: a spell, an agent, a tool or a workflow.
+---@class llmspell.Castable
+local Castable = {}
+
+---Cast it and return its output.
+---@param input? any
+---@return any
+function Castable:cast(input) end
+
+---@class llmspell.Spell: llmspell.Castable
+
+Spell = {}
+
+---Declare a spell. A file returns one.
+---@param fields llmspell.SpellFields
+---@return llmspell.Spell
+function Spell.create(fields) end
+
+---Find a published spell.
+---@param name llmspell.Name
+---@return llmspell.Spell
+function Spell.get(name) end
+
+---@class llmspell.Tool: llmspell.Castable
+
+Tool = {}
+
+---Declare a tool: a spell that agents call.
+---@param fields llmspell.ToolFields
+---@return llmspell.Tool
+function Tool.create(fields) end
+
+---Find a published tool.
+---@param name llmspell.Name
+---@return llmspell.Tool
+function Tool.get(name) end
 
 ---What `run` is given beside its input.
 ---@class llmspell.Context
@@ -26,101 +152,18 @@ function Context:progress(done, total, message) end
 function Context:log(level, message, fields) end
 
 ---Stream a piece of the answer: a text, or a part with `text` or `data`.
----@param part string|table
+---@param part string|{ text?: string, data?: any, name?: string, media_type?: string, append?: boolean, last?: boolean }
 function Context:emit(part) end
-
----A value made by `Schema.*`.
----@class llmspell.Schema
-
----@alias llmspell.Fields table<string, llmspell.Schema|table>
-
----Anything that can be cast: a spell, an agent, a tool or a workflow.
----@class llmspell.Castable
-local Castable = {}
-
----Cast it and return its output.
----@param input? any
----@return any
-function Castable:cast(input) end
-
----What a cast and all it begins may spend.
----@class llmspell.Budget
----@field usd? number
----@field tokens? integer
----@field seconds? number
----@field calls? integer
----@field depth? integer
-
----@class llmspell.Needs
----@field tools? string[] Names it may cast, besides those its file declares
-
----Exactly one of `run`, `workflow` and `agent`.
----@class llmspell.SpellFields
----@field name? string Default: the file's name
----@field title? string
----@field description? string Default: the comment at the top of the file
----@field input? llmspell.Fields
----@field params? llmspell.Fields The same as `input`
----@field output? llmspell.Fields
----@field run? fun(input: any, ctx: llmspell.Context): any
----@field workflow? llmspell.Workflow
----@field agent? llmspell.Agent
----@field budget? llmspell.Budget
----@field needs? llmspell.Needs
----@field read_only? boolean
----@field destructive? boolean
----@field idempotent? boolean
----@field open_world? boolean
----@field tags? string[]
----@field examples? { input: any, output?: any }[]
----@field expose? { mcp?: boolean, a2a?: boolean }
-
----@class llmspell.Spell: llmspell.Castable
-
-Spell = {}
-
----Declare a spell. A file returns one.
----@param fields llmspell.SpellFields
----@return llmspell.Spell
-function Spell.create(fields) end
-
----Find a published spell.
----@param name string
----@return llmspell.Spell
-function Spell.get(name) end
-
-Tool = {}
-
----Declare a tool: a spell that agents call.
----@param fields llmspell.SpellFields
----@return llmspell.Castable
-function Tool.create(fields) end
-
----Find a published tool.
----@param name string
----@return llmspell.Castable
-function Tool.get(name) end
 
 ---------------------------------------------------------------- agents
 
----@class llmspell.AgentFields
----@field name? string
----@field title? string
----@field description? string
----@field model? string provider/model or a role; default from the settings
----@field system? string Its instructions
----@field tools? (string|llmspell.Castable)[]
----@field output? llmspell.Fields
----@field limits? { turns?: integer, tokens?: integer, usd?: number, seconds?: number, parallel_tools?: integer }
----@field temperature? number
----@field max_tokens? integer
-
+---What an agent's answer brings.
 ---@class llmspell.AgentResult
 ---@field text string
----@field output? any
+---@field output? any The answer as `output` of the agent declares it
 ---@field usage { input_tokens: integer, output_tokens: integer, calls: integer, usd?: number }
----@field messages table[]
----@field stopped string
+---@field messages table[] The conversation, to go on with
+---@field stopped string Why its loop ended: "done", or the limit it met
 
 ---@class llmspell.Agent: llmspell.Castable
 local AgentMethods = {}
@@ -143,88 +186,123 @@ Agent = {}
 function Agent.create(fields) end
 
 ---Find a published agent.
----@param name string
+---@param name llmspell.Name
 ---@return llmspell.Agent
 function Agent.get(name) end
 
 ---------------------------------------------------------------- workflows
 
+---One step: exactly one of `agent`, `tool`, `spell` and `workflow`.
 ---@class llmspell.StepFields
----@field name? string
----@field agent? string|llmspell.Agent
----@field tool? string|llmspell.Castable
----@field spell? string|llmspell.Castable
----@field workflow? string|llmspell.Castable
----@field prompt? string
----@field input? any
----@field args? table
----@field tools? (string|llmspell.Castable)[]
+---@field name? string Name of its result in `{{results.NAME}}`
+---@field agent? llmspell.Name|llmspell.Agent
+---@field tool? llmspell.Name|llmspell.Castable
+---@field spell? llmspell.Name|llmspell.Castable
+---@field workflow? llmspell.Name|llmspell.Workflow
+---@field prompt? string What to tell an agent; `{{input.x}}`, `{{previous}}`, `{{results.x}}` are filled in
+---@field input? any What to cast it with
+---@field args? table What to cast a tool with
+---@field tools? (llmspell.Name|llmspell.Castable)[] Tools the agent gets instead of its own
 
+---What a function that is a step is given.
 ---@alias llmspell.Run { input: any, previous: any, results: table<string, any> }
----@alias llmspell.Step string|llmspell.Castable|llmspell.StepFields|fun(run: llmspell.Run): any
+
+---@alias llmspell.Step llmspell.Name|llmspell.Castable|llmspell.StepFields|fun(run: llmspell.Run): any
+
+---@class llmspell.SequentialFields
+---@field type? "sequential"
+---@field name? string
+---@field description? string
+---@field steps? llmspell.Step[]
+---@field [integer] llmspell.Step
+
+---@class llmspell.ParallelFields
+---@field type? "parallel"
+---@field name? string
+---@field description? string
+---@field limit? integer Steps at work at the same time
+---@field branches? table<string, llmspell.Step> Steps by the name of their result
+---@field steps? llmspell.Step[]
+---@field [integer] llmspell.Step
+---@field [string] llmspell.Step
 
 ---@class llmspell.Workflow: llmspell.Castable
 
 Workflow = {}
 
 ---Steps one after the other; the last result is the result.
----@param steps llmspell.Step[]|{ name?: string, steps?: llmspell.Step[] }
+---@param fields llmspell.SequentialFields
 ---@return llmspell.Workflow
-function Workflow.sequential(steps) end
+function Workflow.sequential(fields) end
 
 ---Steps side by side; the result has one field a branch, or is a list.
----@param fields llmspell.Step[]|{ name?: string, limit?: integer, branches?: table<string, llmspell.Step>, steps?: llmspell.Step[] }
+---@param fields llmspell.ParallelFields
 ---@return llmspell.Workflow
 function Workflow.parallel(fields) end
 
 ---------------------------------------------------------------- schemas
 
+---A value made by `Schema.*`.
+---@class llmspell.Schema
+
+---@alias llmspell.Fields table<string, llmspell.Schema|table>
+
+---Further keys are keywords of JSON Schema.
 ---@class llmspell.SchemaOptions
 ---@field optional? boolean
 ---@field default? any
 ---@field min? number Least value, length or number of items
----@field max? number
+---@field max? number Largest value, length or number of items
 ---@field pattern? string
+---@field [string] any
 
 Schema = {}
 
+---A text.
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.string(about, options) end
 
+---A whole number.
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.integer(about, options) end
 
+---A number.
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.number(about, options) end
 
+---True or false.
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.boolean(about, options) end
 
+---Any value.
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.any(about, options) end
 
+---One of these values.
 ---@param values any[]
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.enum(values, about, options) end
 
+---A list whose items all have this schema.
 ---@param of llmspell.Schema|table
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
 ---@return llmspell.Schema
 function Schema.list(of, about, options) end
 
+---An object with these fields.
 ---@param fields llmspell.Fields
 ---@param about? string
 ---@param options? llmspell.SchemaOptions
@@ -237,6 +315,7 @@ function Schema.object(fields, about, options) end
 ---@class llmspell.StateScope
 local StateScope = {}
 
+---Read a key: its value, or the default, and its version.
 ---@param key string
 ---@param default? any
 ---@return any value
@@ -244,18 +323,21 @@ local StateScope = {}
 ---@overload fun(self: llmspell.StateScope, key: string, default?: any): any, string?
 function StateScope.get(key, default) end
 
+---Write a key, with `if_version` only while it has that version ("" = is absent).
 ---@param key string
 ---@param value any
 ---@param options? { if_version?: string }
 ---@return string version
----@overload fun(self: llmspell.StateScope, key: string, value: any, options?: table): string
+---@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string }): string
 function StateScope.set(key, value, options) end
 
+---Delete a key.
 ---@param key string
 ---@return boolean was_there
 ---@overload fun(self: llmspell.StateScope, key: string): boolean
 function StateScope.delete(key) end
 
+---Add to a number; an absent one is 0.
 ---@param key string
 ---@param by? number
 ---@return number
@@ -270,11 +352,12 @@ function StateScope.increment(key, by) end
 ---@overload fun(self: llmspell.StateScope, key: string, change: fun(value: any): any): any, string
 function StateScope.update(key, change) end
 
+---Read the keys under a prefix, in order, and where the next page begins.
 ---@param prefix? string
 ---@param options? { after?: string, limit?: integer, reverse?: boolean }
 ---@return { key: string, value: any, version: string }[] items
 ---@return string? next
----@overload fun(self: llmspell.StateScope, prefix?: string, options?: table): table[], string?
+---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { after?: string, limit?: integer, reverse?: boolean }): table[], string?
 function StateScope.scan(prefix, options) end
 
 ---The spell's own state; `session`, `user` and `shared` reach further.
@@ -293,12 +376,12 @@ Content = {}
 function Content.text(text) end
 
 ---@param bytes string
----@param mime_type string
+---@param mime_type string For example "image/png"
 ---@return table
 function Content.image(bytes, mime_type) end
 
 ---@param bytes string
----@param mime_type string
+---@param mime_type string For example "audio/wav"
 ---@return table
 function Content.audio(bytes, mime_type) end
 
@@ -306,6 +389,7 @@ function Content.audio(bytes, mime_type) end
 ---@return table
 function Content.resource(fields) end
 
+---Several parts, in order.
 ---@param items (string|table)[]
 ---@return table
 function Content.list(items) end
@@ -321,15 +405,17 @@ function parallel(functions) end
 ---@param duration number|string
 function sleep(duration) end
 
----Unix time.
+---Unix time of the last result the spell was given.
 ---@return number
 function now() end
 
+---A number from 0 to 1, or a whole number from 1 to `low`, or from `low` to `high`.
 ---@param low? integer
 ---@param high? integer
 ---@return number
 function random(low, high) end
 
+---A new unique id.
 ---@return string
 function uuid() end
 
@@ -341,6 +427,7 @@ function template(text, data) end
 
 json = {}
 
+---What stands for null inside lists and objects.
 ---@type any
 json.null = nil
 
@@ -379,3 +466,430 @@ function Log.warn(message, fields) end
 ---@param message any
 ---@param fields? table
 function Log.error(message, fields) end
+
+---------------------------------------------------------------- Lua's library, as far as spells have it
+
+---@type string
+_VERSION = "Lua 5.4"
+
+---@type table<string, any>
+_G = {}
+
+---Raise an error when `value` is false or nil; else return all arguments.
+---@generic T
+---@param value? T
+---@param message? any
+---@return T
+function assert(value, message, ...) end
+
+---Raise an error: a text, or a table with `code`, `message` and `hint`.
+---@param problem any
+---@param level? integer
+function error(problem, level) end
+
+---@param value any
+---@return any
+function getmetatable(value) end
+
+---@param table table
+---@param metatable? table
+---@return table
+function setmetatable(table, metatable) end
+
+---@generic T
+---@param list T[]
+---@return fun(list: T[], index: integer): integer, T
+---@return T[]
+---@return integer
+function ipairs(list) end
+
+---The fields in a fixed order: numbers, then strings by their bytes.
+---@generic K, V
+---@param table table<K, V>
+---@return fun(table: table<K, V>, key?: K): K, V
+---@return table<K, V>
+function pairs(table) end
+
+---@param table table
+---@param key? any
+---@return any key
+---@return any value
+function next(table, key) end
+
+---Call a function and catch its error.
+---@param fn function
+---@return boolean ok
+---@return any ...
+function pcall(fn, ...) end
+
+---@param fn function
+---@param handler fun(problem: any): any
+---@return boolean ok
+---@return any ...
+function xpcall(fn, handler, ...) end
+
+---Write to the log of the run.
+function print(...) end
+
+---@param a any
+---@param b any
+---@return boolean
+function rawequal(a, b) end
+
+---@param table table
+---@param key any
+---@return any
+function rawget(table, key) end
+
+---@param value table|string
+---@return integer
+function rawlen(value) end
+
+---@param table table
+---@param key any
+---@param value any
+---@return table
+function rawset(table, key, value) end
+
+---Load a module of the project, once in each cast.
+---@param name string
+---@return any
+function require(name) end
+
+---@param index integer|"#"
+---@return any ...
+function select(index, ...) end
+
+---@param value any
+---@param base? integer
+---@return number?
+function tonumber(value, base) end
+
+---@param value any
+---@return string
+function tostring(value) end
+
+---@param value any
+---@return "nil"|"number"|"string"|"boolean"|"table"|"function"|"thread"
+function type(value) end
+
+coroutine = {}
+
+---@param fn function
+---@return thread
+function coroutine.create(fn) end
+
+---@param co thread
+---@return boolean ok
+---@return any ...
+function coroutine.resume(co, ...) end
+
+---@return any ...
+function coroutine.yield(...) end
+
+---@param fn function
+---@return function
+function coroutine.wrap(fn) end
+
+---@param co thread
+---@return "running"|"suspended"|"normal"|"dead"
+function coroutine.status(co) end
+
+---@return thread
+---@return boolean is_main
+function coroutine.running() end
+
+---@return boolean
+function coroutine.isyieldable() end
+
+---@param co thread
+---@return boolean ok
+---@return any problem
+function coroutine.close(co) end
+
+math = {}
+
+---@type number
+math.pi = 3.141592653589793
+
+---@type number
+math.huge = 0
+
+---@type integer
+math.maxinteger = 0
+
+---@type integer
+math.mininteger = 0
+
+---@param x number
+---@return number
+function math.abs(x) end
+
+---@param x number
+---@return number
+function math.acos(x) end
+
+---@param x number
+---@return number
+function math.asin(x) end
+
+---@param y number
+---@param x? number
+---@return number
+function math.atan(y, x) end
+
+---@param x number
+---@return integer
+function math.ceil(x) end
+
+---@param x number
+---@return number
+function math.cos(x) end
+
+---@param x number
+---@return number
+function math.deg(x) end
+
+---@param x number
+---@return number
+function math.exp(x) end
+
+---@param x number
+---@return integer
+function math.floor(x) end
+
+---@param x number
+---@param y number
+---@return number
+function math.fmod(x, y) end
+
+---@param x number
+---@param base? number
+---@return number
+function math.log(x, base) end
+
+---@param x number
+---@return number
+function math.max(x, ...) end
+
+---@param x number
+---@return number
+function math.min(x, ...) end
+
+---@param x number
+---@return number whole
+---@return number fraction
+function math.modf(x) end
+
+---@param x number
+---@return number
+function math.rad(x) end
+
+---@param low? integer
+---@param high? integer
+---@return number
+function math.random(low, high) end
+
+---@param x number
+---@return number
+function math.sin(x) end
+
+---@param x number
+---@return number
+function math.sqrt(x) end
+
+---@param x number
+---@return number
+function math.tan(x) end
+
+---@param x any
+---@return integer?
+function math.tointeger(x) end
+
+---@param x any
+---@return "integer"|"float"|nil
+function math.type(x) end
+
+---@param a integer
+---@param b integer
+---@return boolean
+function math.ult(a, b) end
+
+os = {}
+
+---Seconds since the cast began.
+---@return number
+function os.clock() end
+
+---@param format? string
+---@param time? integer
+---@return string|table
+function os.date(format, time) end
+
+---@param a number
+---@param b? number
+---@return number
+function os.difftime(a, b) end
+
+---@param date? table
+---@return integer
+function os.time(date) end
+
+---@class stringlib
+string = {}
+
+---@param s string
+---@param from? integer
+---@param to? integer
+---@return integer ...
+function string.byte(s, from, to) end
+
+---@return string
+function string.char(...) end
+
+---@param s string
+---@param pattern string
+---@param from? integer
+---@param plain? boolean
+---@return integer? first
+---@return integer? last
+---@return any ...
+function string.find(s, pattern, from, plain) end
+
+---@param format string
+---@return string
+function string.format(format, ...) end
+
+---@param s string
+---@param pattern string
+---@return fun(): string, any
+function string.gmatch(s, pattern) end
+
+---@param s string
+---@param pattern string
+---@param replacement string|table|function
+---@param limit? integer
+---@return string
+---@return integer count
+function string.gsub(s, pattern, replacement, limit) end
+
+---@param s string
+---@return integer
+function string.len(s) end
+
+---@param s string
+---@return string
+function string.lower(s) end
+
+---@param s string
+---@param pattern string
+---@param from? integer
+---@return any ...
+function string.match(s, pattern, from) end
+
+---@param format string
+---@return string
+function string.pack(format, ...) end
+
+---@param format string
+---@return integer
+function string.packsize(format) end
+
+---@param s string
+---@param count integer
+---@param separator? string
+---@return string
+function string.rep(s, count, separator) end
+
+---@param s string
+---@return string
+function string.reverse(s) end
+
+---@param s string
+---@param from integer
+---@param to? integer
+---@return string
+function string.sub(s, from, to) end
+
+---@param format string
+---@param s string
+---@param from? integer
+---@return any ...
+function string.unpack(format, s, from) end
+
+---@param s string
+---@return string
+function string.upper(s) end
+
+table = {}
+
+---@param list table
+---@param separator? string
+---@param from? integer
+---@param to? integer
+---@return string
+function table.concat(list, separator, from, to) end
+
+---@param list table
+---@param position any
+---@param value? any
+function table.insert(list, position, value) end
+
+---@param from table
+---@param first integer
+---@param last integer
+---@param position integer
+---@param to? table
+---@return table
+function table.move(from, first, last, position, to) end
+
+---@return table
+function table.pack(...) end
+
+---@param list table
+---@param position? integer
+---@return any
+function table.remove(list, position) end
+
+---@param list table
+---@param before? fun(a: any, b: any): boolean
+function table.sort(list, before) end
+
+---@param list table
+---@param from? integer
+---@param to? integer
+---@return any ...
+function table.unpack(list, from, to) end
+
+utf8 = {}
+
+---@type string
+utf8.charpattern = ""
+
+---@return string
+function utf8.char(...) end
+
+---@param s string
+---@param from? integer
+---@param to? integer
+---@param lax? boolean
+---@return integer ...
+function utf8.codepoint(s, from, to, lax) end
+
+---@param s string
+---@param lax? boolean
+---@return fun(): integer, integer
+function utf8.codes(s, lax) end
+
+---@param s string
+---@param from? integer
+---@param to? integer
+---@param lax? boolean
+---@return integer?
+function utf8.len(s, from, to, lax) end
+
+---@param s string
+---@param n integer
+---@param from? integer
+---@return integer?
+function utf8.offset(s, n, from) end

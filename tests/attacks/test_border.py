@@ -19,9 +19,9 @@ from tests.attacks.takeover import orders, taken_over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
-CAST_SECONDS = 0.5
+CAST_SECONDS = 0.2
 """What a cast may take: a worker that keeps its cast waiting for nothing is ended by that."""
 
 # --- what a worker may send

@@ -1,7 +1,7 @@
 """The names a spell can use, and the keys its tables may have, as the editor types tell them.
 
-Reads the subset of LuaLS annotations that `editor_types` writes. Knows nothing of values: whether a key
-exists is settled here, whether its value fits is settled when the file is loaded.
+Reads the subset of LuaLS annotations that `editor_types` writes. Knows nothing of values: whether a
+key exists is settled here, whether its value fits is settled when the file is loaded.
 """
 
 from __future__ import annotations
@@ -93,7 +93,6 @@ class Vocabulary:
             if found is not None and (found.fields or found.items or found.rest):
                 return found
         return None
-
 
     def is_name(self, kind: str) -> bool:
         """Return whether a text where `kind` is expected names something published."""

@@ -20,11 +20,13 @@ from llmspell.cli.info import info
 from llmspell.cli.init import init
 from llmspell.cli.install import install
 from llmspell.cli.place import Place
+from llmspell.cli.repl import repl
 from llmspell.cli.run import run as run_command
 from llmspell.cli.serve import serve
 from llmspell.cli.spells import app as spells_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
+from llmspell.cli.test import spell_tests
 from llmspell.errors import LlmspellError, UsageError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -103,7 +105,9 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("init", init),
     ("run", run_command),
     ("exec", exec_),
+    ("repl", repl),
     ("check", check),
+    ("test", spell_tests),
     ("serve", serve),
     ("stdio", stdio),
     ("call", call),

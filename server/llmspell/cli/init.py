@@ -12,6 +12,9 @@ from llmspell.errors import UsageError
 
 LANGUAGES = ("lua",)
 
+FIRST = ("hello.lua", "hello_test.lua")
+"""The bundled spell a project begins with, and its test."""
+
 SETTINGS = """\
 # Settings of this project. Every key has a default; an unknown key is an error.
 
@@ -28,16 +31,6 @@ SETTINGS = """\
 
 IGNORED = ".llmspell/"
 
-EDITOR = """\
-{
-  "$schema": "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
-  "runtime.version": "Lua 5.4",
-  "runtime.builtin": { "debug": "disable", "io": "disable", "package": "disable" },
-  "workspace.library": ["spells/.types"],
-  "workspace.checkThirdParty": false
-}
-"""
-
 
 def init(
     directory: Annotated[
@@ -48,6 +41,7 @@ def init(
     ] = "lua",
 ) -> None:
     """Make a project: settings, a first spell, and what an editor needs to know."""
+    from llmspell.authoring.editor_types import project_files
     from llmspell.host.sources import bundled_spells
 
     if language not in LANGUAGES:
@@ -57,9 +51,8 @@ def init(
     bundled = bundled_spells()
     files = {
         "llmspell.toml": SETTINGS,
-        "spells/hello.lua": (bundled / "hello.lua").read_text(encoding="utf-8"),
-        "spells/.types/llmspell.lua": (bundled / ".types/llmspell.lua").read_text(encoding="utf-8"),
-        ".luarc.json": EDITOR,
+        **{f"spells/{name}": (bundled / name).read_text(encoding="utf-8") for name in FIRST},
+        **project_files(),
     }
     there = [name for name in files if (directory / name).exists()]
     if there:

@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from llmspell import __version__
+from llmspell.authoring.cell.cell import Cells
 from llmspell.config import Project, ServerSettings
 from llmspell.endpoints.auth import Authenticator, ensure_token, token_path
 from llmspell.errors import OwnerError, UsageError
@@ -186,6 +187,7 @@ async def owning(
 
             owner.roles["mcp"] = mcp.speak
             owner.methods["info"] = info
+            owner.methods["cell.evaluate"] = Cells(host).evaluate
             owner.methods["http.open"] = http.open_method
             owner.methods["http.close"] = http.close_method
             owner.methods["http.info"] = http.info_method

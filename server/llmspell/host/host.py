@@ -36,6 +36,7 @@ from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import Outcome, Run, RunState, new_run_id
 from llmspell.runs.services import Services
+from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
 from llmspell.security.principals import Caller, local_caller
 from llmspell.spec.declaration import SpellSpec
@@ -94,6 +95,7 @@ class Host:
                 cpu_seconds=limits.cpu_seconds,
                 host_calls=limits.host_calls,
             ),
+            turns=Turns(queue=limits.queue),
             find=book.get,
             suggest=book.suggest,
         )

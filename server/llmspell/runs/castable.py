@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import msgspec
@@ -16,7 +16,7 @@ from llmspell.errors import (
     OutputTooLarge,
     SpecError,
 )
-from llmspell.runtime.engine import Engine, Program
+from llmspell.runtime.engine import Engine, Program, ScriptLimits
 from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
 from llmspell.values import JSON, FunctionRef, Object, canonical
@@ -51,6 +51,17 @@ class Castable:
     def version(self) -> str:
         """Content hash of the sources; "" for an inline declaration."""
         return self.program.version if self.program else ""
+
+    def limits_within(self, limits: ScriptLimits) -> ScriptLimits:
+        """Return what its script may use: its own limits where they are below the settings'."""
+        own = self.spec.limits
+        return replace(
+            limits,
+            slice_seconds=min(own.slice_seconds or limits.slice_seconds, limits.slice_seconds),
+            cpu_seconds=min(own.cpu_seconds or limits.cpu_seconds, limits.cpu_seconds),
+            heap_bytes=min(own.heap_bytes or limits.heap_bytes, limits.heap_bytes),
+            host_calls=min(own.host_calls or limits.host_calls, limits.host_calls),
+        )
 
     def accept_input(self, value: JSON, *, limit_bytes: int) -> JSON:
         """Return the input a cast begins with: `value` with the schema's defaults.

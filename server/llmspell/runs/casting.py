@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import Any, cast
 
 from llmspell.components.workflow import run_workflow
@@ -128,7 +129,19 @@ class Casting:
     async def _result(self) -> JSON:
         if self._as_file:
             return await self._file_result()
-        return await self._spec_result(self._castable)
+        castable = self._castable
+        # A spell that casts itself would wait for its own turn for ever.
+        limit = None if self._is_below(castable.name) else castable.spec.concurrency
+        async with self._services.turns.taken(castable.name, limit):
+            return await self._spec_result(castable)
+
+    def _is_below(self, name: str) -> bool:
+        above = self._parent
+        while above is not None:
+            if above._castable.name == name:
+                return True
+            above = above._parent
+        return False
 
     async def _spec_result(self, castable: Castable) -> JSON:
         spec = castable.spec
@@ -176,7 +189,8 @@ class Casting:
         if isinstance(result, dict) and "$content" in result:
             content = cast("list[Object]", cast(Object, result)["$content"])
             result = None
-        limit = self._services.limits.output_bytes
+        own = self._castable.spec.limits.output_bytes
+        limit = min(own or sys.maxsize, self._services.limits.output_bytes)
         if content is not None:
             self._castable.accept_output(content, limit_bytes=limit)
             return None, content
@@ -199,7 +213,7 @@ class Casting:
         run = self.live.run
         script = await castable.engine.open(
             castable.program,
-            self._services.script_limits,
+            castable.limits_within(self._services.script_limits),
             ScriptContext(
                 run_id=run.id,
                 session=run.session,

@@ -9,6 +9,7 @@ nothing of Lua (see `runtime`) nor of any wire (see `endpoints`). One
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, cast
@@ -177,7 +178,8 @@ class Performer:
 
     async def _record(self, effect: Record) -> None:
         self._records += 1
-        limit = self._services.limits.log_events
+        own = self._castable.spec.limits.log_events
+        limit = min(own or sys.maxsize, self._services.limits.log_events)
         if self._records > limit:
             raise LimitError(
                 f"the run wrote more than {limit} log lines and parts",

@@ -143,7 +143,9 @@ class ScriptSession:
         if effect.cancelled():
             if not is_unwanted:
                 return
-            value = RunCanceled(f"{request.operation} was canceled: another branch failed").to_value()
+            value = RunCanceled(
+                f"{request.operation} was canceled: another branch failed"
+            ).to_value()
         elif (error := effect.exception()) is None:
             ok, value = True, effect.result()
         elif isinstance(error, LlmspellError):

@@ -10,6 +10,7 @@ from llmspell.config import LimitSettings, ModelSettings
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable
+from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import ScriptLimits
 from llmspell.state.scopes import Scopes
 
@@ -27,5 +28,6 @@ class Services:
     script_limits: ScriptLimits
     find: Callable[[str], Castable | None]
     """The published castable of a name, or None."""
+    turns: Turns
     suggest: Callable[[str], str]
     """A hint with the names nearest to an unknown one."""

@@ -48,6 +48,19 @@ class Budget(_Declared):
     )
 
 
+class Limits(_Declared):
+    """What the code of one cast may use; the settings' limits hold besides."""
+
+    slice_seconds: float | None = Field(
+        default=None, gt=0, description="CPU seconds before it gives way to an effect."
+    )
+    cpu_seconds: float | None = Field(default=None, gt=0, description="CPU seconds in all.")
+    heap_bytes: int | None = Field(default=None, ge=4 << 20, description="Size of its Lua heap.")
+    host_calls: int | None = Field(default=None, gt=0, description="Effects it may ask for.")
+    log_events: int | None = Field(default=None, gt=0, description="Log lines and parts it emits.")
+    output_bytes: int | None = Field(default=None, gt=0, description="Size of its output as JSON.")
+
+
 class Needs(_Declared):
     """What the code of a spell may reach beyond itself."""
 
@@ -121,6 +134,12 @@ class SpellSpec(_Declared):
     workflow: Object | None = Field(default=None, description="The workflow that does it.")
     agent: AgentSpec | None = Field(default=None, description="The agent that does it.")
     budget: Budget = Field(default=Budget.model_construct(), description="What a cast may spend.")
+    limits: Limits = Field(
+        default=Limits.model_construct(), description="What one cast's code may use."
+    )
+    concurrency: int | None = Field(
+        default=None, gt=0, description="Casts of it at the same time; more wait for their turn."
+    )
     needs: Needs = Field(default=Needs.model_construct(), description="What its code may reach.")
     read_only: bool = Field(default=False, description="It changes nothing.")
     destructive: bool | None = Field(default=None, description="It may delete or overwrite.")

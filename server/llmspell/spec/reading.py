@@ -26,6 +26,7 @@ from llmspell.spec.declaration import (
     Budget,
     Example,
     Expose,
+    Limits,
     Needs,
     SpellSpec,
 )
@@ -148,7 +149,12 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
     if ways == ["agent"]:
         fields["agent"] = _inline_agent(fields["agent"], line, origin)
     _schemas(fields, what, line, origin)
-    for name, model in (("budget", Budget), ("needs", Needs), ("expose", Expose)):
+    for name, model in (
+        ("budget", Budget),
+        ("limits", Limits),
+        ("needs", Needs),
+        ("expose", Expose),
+    ):
         if name in fields:
             fields[name] = _section(model, fields[name], f"{name} of {what}", line, origin)
     if "examples" in fields:

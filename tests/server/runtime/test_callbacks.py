@@ -227,9 +227,7 @@ class TestWaiting:
 async def test_misuse_is_told_in_luas_words_at_the_authors_line(
     lua: Bench, statement: str, message: str
 ) -> None:
-    caught = await lua.value(
-        f"local ok, e = pcall(function()\n{statement}\nend)\nreturn e"
-    )
+    caught = await lua.value(f"local ok, e = pcall(function()\n{statement}\nend)\nreturn e")
     assert caught.startswith("spells/t.lua:3: " + message)
 
 

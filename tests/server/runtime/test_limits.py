@@ -5,8 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +21,7 @@ from llmspell.runtime.engine import Program, Requested, ScriptContext, ScriptLim
 from llmspell.runtime.lua.engine import LuaEngine
 from llmspell.values import FunctionRef
 from tests.support.lua_scripts import Bench, drive, program, refuse_all
+from tests.support.processes import Watch, descendants
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,39 +36,9 @@ def isolation() -> Literal["process", "inline"]:
 ECHO = "return function(value) return value end"
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """Yield the process ids below `pid`, zombies included."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid:
-            yield int(path.name)
-            yield from descendants(int(path.name))
-
-
 def _environment(pid: int) -> set[bytes]:
     entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return {entry.split(b"=")[0] for entry in entries if entry}
-
-
-class Watch:
-    """Processes whose end can be waited for, whosoever's children they are."""
-
-    def __init__(self, pids: Iterable[int]) -> None:
-        self._descriptors = [os.pidfd_open(pid) for pid in pids]
-
-    async def ended(self) -> None:
-        """Return once all of them have ended."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(10):
-            for descriptor in self._descriptors:
-                end = asyncio.Event()
-                loop.add_reader(descriptor, end.set)
-                await end.wait()
-                loop.remove_reader(descriptor)
-                os.close(descriptor)
 
 
 class TestTime:

@@ -399,7 +399,9 @@ class TestCalls:
         assert got.value.code == "limit.exceeded"
         assert got.value.where == "spells/t.lua:3"
         assert got.value.data == {"limit": "limits.host_calls"}
-        branches = "local f = {} for i = 1, 4 do f[i] = function() State.get 'k' end end parallel(f)"
+        branches = (
+            "local f = {} for i = 1, 4 do f[i] = function() State.get 'k' end end parallel(f)"
+        )
         with pytest.raises(LimitError, match="more than 3 effects"):
             await lua.body(branches, answer=answering(state_get=[1, "1"]))
 

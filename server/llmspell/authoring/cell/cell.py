@@ -35,6 +35,7 @@ _LIBRARY = "llmspell.cell"
 _LIBRARY_FILE = Path(__file__).parent / "library.lua"
 _BEGIN = f'local _past, _now = table.unpack(require "{_LIBRARY}") '
 
+
 @dataclass(slots=True)
 class Evaluated:
     """What became of a chunk."""
@@ -118,7 +119,7 @@ class Cell:
         after = self.line + text.count("\n") + 1
         if "unfinished long" in problem.message:
             return True
-        return problem.where == f"{NAME}:{after}" and not problem.message.startswith("'<eof>'")
+        return problem.where == f"{NAME}:{after}" and not problem.message.startswith("<eof>")
 
     async def _run(self, chunk: str) -> Evaluated:
         engine = RepeatingEngine(self._host.engine, self._recording)

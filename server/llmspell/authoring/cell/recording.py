@@ -139,9 +139,7 @@ class _RepeatingScript:
                 "what ran before cannot be repeated: it now asks for something else",
                 hint="begin anew: end this and start llmspell repl again",
             )
-        self._inner.answer(
-            answered.call, ok=answered.ok, value=answered.value, now=answered.now
-        )
+        self._inner.answer(answered.call, ok=answered.ok, value=answered.value, now=answered.now)
 
     def _noted(self, events: Sequence[ScriptEvent]) -> Sequence[ScriptEvent]:
         for event in events:

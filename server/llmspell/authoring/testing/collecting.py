@@ -99,11 +99,11 @@ async def collect(
     table = cast(Object, declaration) if isinstance(declaration, dict) else {}
     cases = tuple(_case(item) for item in cast("list[Any]", table.get("tests") or []))
     if not cases:
-        raise SpecError("the file declares no tests", hint="it has none without an 'it'", where=name)
+        raise SpecError(
+            "the file declares no tests", hint="it has none without an 'it'", where=name
+        )
     return TestFile(path, name, program, declaration, cases)
 
 
 def _case(item: Object) -> Case:
     return Case(str(item["name"]), int(item["line"]), item["run"])
-
-

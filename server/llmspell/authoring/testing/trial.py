@@ -96,9 +96,7 @@ class _Trial:
         self._clock = VirtualClock(engine.idle, lambda: engine.is_busy)
         self._book = MockedBook(book)
         self._models = ScriptedModels(self._clock)
-        self._host = Host(
-            project, MemoryStore(), engine, self._models, self._book, self._clock
-        )
+        self._host = Host(project, MemoryStore(), engine, self._models, self._book, self._clock)
         self._calls: dict[str, list[JSON]] = {}
         self._castable = make_castable(
             SpellSpec(name="test", run=FunctionRef(1)),
@@ -178,9 +176,7 @@ class _Trial:
         services = self._host.services
         value = castable.accept_input(input, limit_bytes=services.limits.input_bytes)
         live = self._new_run(castable.name, value, caller)
-        return await Casting(
-            services, live, castable, value, caller, session=self._session
-        ).run()
+        return await Casting(services, live, castable, value, caller, session=self._session).run()
 
     def _new_run(self, spell: str, input: JSON, caller: Caller) -> LiveRun:
         now = self._clock.time()

@@ -52,6 +52,13 @@ local function shape(value, refuse)
   return nil, keys
 end
 
+-- Returns the fields of a table in a new one without a metatable.
+local function copy(fields)
+  local t = {}
+  for key, value in next, fields do t[key] = value end
+  return t
+end
+
 ---------------------------------------------------------------- writing
 
 local functions, number_of = {}, {} -- functions the host may call, by number, and the reverse
@@ -89,8 +96,12 @@ local function sized(length, fixed, fixed_limit, code16, code32)
   return spack(">BI4", code32, length)
 end
 
+local HEADS = {} -- of short texts, by length: most texts are short
+for length = 0, 31 do HEADS[length] = schar(0xa0 + length) end
+
 local function text_header(length)
-  if length >= 0x20 and length < 0x100 then return schar(0xd9, length) end
+  if length < 0x20 then return HEADS[length] end
+  if length < 0x100 then return schar(0xd9, length) end
   return sized(length, 0xa0, 0x20, 0xda, 0xdb)
 end
 
@@ -147,9 +158,14 @@ local function write(v, depth)
     out[n] = sized(#keys, 0x80, 16, 0xde, 0xdf)
     for i = 1, #keys do
       local key = keys[i]
-      path[depth] = utf8len(key) and key or "?"
+      path[depth] = key
+      if not utf8len(key) then
+        path[depth] = "?"
+        refuse_at(depth, "text that is not valid UTF-8")
+      end
       if depth == 1 and declared then with_functions = key == declared end
-      write(key, depth)
+      out[n + 1], out[n + 2] = text_header(#key), key
+      n = n + 2
       write(rawget(v, key), depth)
     end
   end
@@ -181,12 +197,6 @@ local function take(length)
   return ssub(source, first, position - 1)
 end
 
-local function number(format, size)
-  local v = sunpack(format, source, position)
-  position = position + size
-  return v
-end
-
 local function array(length, depth)
   if depth > MAX_READ_DEPTH then problem = "it is nested more than 100 levels deep" end
   local t = setmetatable({}, ARRAY)
@@ -205,37 +215,26 @@ local function map(length, depth)
   return t
 end
 
-local function unsigned64()
-  local v = number(">i8", 8)
-  if v < 0 then problem = "an integer needs more than 64 bits; pass it as text" end
+-- Codes that are followed by a number or by a length: format and size of that.
+local FORMATS = {
+  [0xc4] = ">I1", [0xc5] = ">I2", [0xc6] = ">I4", [0xca] = ">f", [0xcb] = ">d",
+  [0xcc] = ">I1", [0xcd] = ">I2", [0xce] = ">I4", [0xcf] = ">i8",
+  [0xd0] = ">i1", [0xd1] = ">i2", [0xd2] = ">i4", [0xd3] = ">i8",
+  [0xd9] = ">I1", [0xda] = ">I2", [0xdb] = ">I4",
+  [0xdc] = ">I2", [0xdd] = ">I4", [0xde] = ">I2", [0xdf] = ">I4",
+}
+
+local function read_rest(byte, depth)
+  if byte == 0xc0 then return null end
+  if byte == 0xc2 or byte == 0xc3 then return byte == 0xc3 end
+  local v
+  v, position = sunpack(FORMATS[byte], source, position)
+  if byte >= 0xde then return map(v, depth) end
+  if byte >= 0xdc then return array(v, depth) end
+  if byte >= 0xd9 or byte < 0xca then return take(v) end
+  if byte == 0xcf and v < 0 then problem = "an integer needs more than 64 bits; pass it as text" end
   return v
 end
-
-local rest = {
-  [0xc0] = function() return null end,
-  [0xc2] = function() return false end,
-  [0xc3] = function() return true end,
-  [0xc4] = function() return take(number(">I1", 1)) end,
-  [0xc5] = function() return take(number(">I2", 2)) end,
-  [0xc6] = function() return take(number(">I4", 4)) end,
-  [0xca] = function() return number(">f", 4) end,
-  [0xcb] = function() return number(">d", 8) end,
-  [0xcc] = function() return number(">I1", 1) end,
-  [0xcd] = function() return number(">I2", 2) end,
-  [0xce] = function() return number(">I4", 4) end,
-  [0xcf] = unsigned64,
-  [0xd0] = function() return number(">i1", 1) end,
-  [0xd1] = function() return number(">i2", 2) end,
-  [0xd2] = function() return number(">i4", 4) end,
-  [0xd3] = function() return number(">i8", 8) end,
-  [0xd9] = function() return take(number(">I1", 1)) end,
-  [0xda] = function() return take(number(">I2", 2)) end,
-  [0xdb] = function() return take(number(">I4", 4)) end,
-  [0xdc] = function(depth) return array(number(">I2", 2), depth) end,
-  [0xdd] = function(depth) return array(number(">I4", 4), depth) end,
-  [0xde] = function(depth) return map(number(">I2", 2), depth) end,
-  [0xdf] = function(depth) return map(number(">I4", 4), depth) end,
-}
 
 function read(depth)
   local byte = sbyte(source, position)
@@ -245,14 +244,15 @@ function read(depth)
   if byte >= 0xa0 and byte < 0xc0 then return take(byte - 0xa0) end
   if byte < 0x90 then return map(byte - 0x80, depth + 1) end
   if byte < 0xa0 then return array(byte - 0x90, depth + 1) end
-  return rest[byte](depth + 1)
+  return read_rest(byte, depth + 1)
 end
 
 -- Returns the messages of a frame, and by index what could not be represented in them.
 local function read_frame(frame)
-  source, position = frame, 1
-  local byte = number(">I1", 1)
-  local count = byte == 0xdc and number(">I2", 2) or byte == 0xdd and number(">I4", 4) or byte - 0x90
+  source, position = frame, 2
+  local byte = sbyte(frame)
+  local count = byte - 0x90
+  if byte >= 0xdc then count, position = sunpack(FORMATS[byte], frame, position) end
   local messages, problems = {}, {}
   for i = 1, count do
     problem = nil
@@ -271,6 +271,7 @@ return {
   null = null,
   functions = functions,
   shape = shape,
+  copy = copy,
   encode = encode,
   read_frame = read_frame,
   integer = integer,

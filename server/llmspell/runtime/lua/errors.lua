@@ -171,6 +171,12 @@ function errors.load(file, source, environment)
   error(errors.new({ code = "spec.syntax", message = message, where = where or file .. ":1" }), 0)
 end
 
+-- Returns what a value is, in words.
+function errors.described(value)
+  if value == nil then return "nothing" end
+  return (sfind(type(value), "^[aeiou]") and "an " or "a ") .. type(value)
+end
+
 ---------------------------------------------------------------- reports
 
 local function text(value)

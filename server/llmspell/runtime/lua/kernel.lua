@@ -41,8 +41,13 @@ local errors = part(4, codec, hints)
 local tasks = part(5, codec, errors)
 local callbacks = part(6)
 local sandbox = part(7, errors, tasks, callbacks)
-local prelude = part(8, codec, json, known, errors, tasks, sandbox)
+local prelude = part(11, codec, known, errors, tasks, sandbox)
 local S = sandbox.environment
+S.json = json
+S.Content = later(8, { "image", "audio", "text", "resource", "list" }, codec, errors, tasks)
+S.State = part(9, codec, errors, tasks)
+S.Schema = part(10, codec, errors, tasks)
+S.Workflow = later(12, { "sequential", "parallel" }, codec, prelude.constructed, prelude.noted)
 
 local context = {}
 

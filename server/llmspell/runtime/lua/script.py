@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, cast
+from typing import Any, Generic
 
 from llmspell.errors import (
     InputInvalid,
@@ -242,8 +242,8 @@ class LuaScript(Generic[WorkerT]):
                 case ["loaded"]:
                     events.append(Loaded(self._expected))
                     self._open_tasks -= 1
-                case ["loaded", declaration, list() as names]:
-                    events.append(Loaded(declaration, frozenset(cast("list[str]", names))))
+                case ["loaded", declaration, [*names]]:
+                    events.append(Loaded(declaration, frozenset(map(str, names))))
                     self._open_tasks -= 1
                 case ["more"]:
                     return False

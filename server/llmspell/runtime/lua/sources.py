@@ -16,7 +16,11 @@ PARTS = (
     "tasks.lua",
     "callbacks.lua",
     "sandbox.lua",
+    "content.lua",
+    "state.lua",
+    "schemas.lua",
     "prelude.lua",
+    "workflows.lua",
     "guard.lua",
 )
 """What `kernel.lua` is given, in this order."""

@@ -10,7 +10,7 @@ local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, corou
 local co_status, co_close, co_running, co_isyieldable =
   coroutine.status, coroutine.close, coroutine.running, coroutine.isyieldable
 local tpack, tunpack, concat = table.pack, table.unpack, table.concat
-local sgsub, mtype = string.gsub, math.type
+local sgsub, smatch, mtype = string.gsub, string.match, math.type
 local getinfo = debug.getinfo
 local encode, integer = codec.encode, codec.integer
 
@@ -242,6 +242,14 @@ local function refusal(what)
   })
 end
 
+-- Raises that the author's code uses the API wrongly; `usage` shows how it is meant.
+function tasks.misuse(message, usage)
+  local task = tasks.current
+  local code = tasks.loading and "spec.invalid" or "spell.raised"
+  local fields = { code = code, message = message, hint = usage and "write " .. usage }
+  error(errors.new(fields, task and task.fn, smatch(message, "^[%w_%.:]*[%w_]")), 0)
+end
+
 ---------------------------------------------------------------- effects
 
 -- Refuses to go on while the file is loading; `what` is the author's name for the effect.
@@ -288,10 +296,7 @@ end
 function tasks.parallel(list)
   tasks.refuse_loading("parallel")
   local parent = tasks.current
-  local function wrong(message)
-    local hint = "write parallel { function() ... end, function() ... end }"
-    error(errors.new({ code = "spell.raised", message = message, hint = hint }, parent.fn), 0)
-  end
+  local function wrong(message) tasks.misuse(message, "parallel { function() ... end, function() ... end }") end
   if type(list) ~= "table" then wrong("parallel takes a list of functions, got a " .. type(list)) end
   if not co_isyieldable() then error(refusal("parallel"), 0) end
   local count = rawlen(list)

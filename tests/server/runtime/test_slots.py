@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from llmspell.errors import LimitBusy
+from llmspell.runtime.slots import Slots
+
+
+class Room:
+    """Room for so many new scripts."""
+
+    def __init__(self, free: int = 1000) -> None:
+        self.free = free
+
+    def reserve(self) -> bool:
+        if self.free == 0:
+            return False
+        self.free -= 1
+        return True
+
+    def unreserve(self) -> None:
+        self.free += 1
+
+
+def slots_of(count: int, *, queue: int = 10, room: Room | None = None) -> Slots:
+    room = room or Room()
+    return Slots(count, queue=queue, reserve=room.reserve, unreserve=room.unreserve)
+
+
+class Line:
+    """Scripts that ask for a slot, and the order in which they get one."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self.got: list[str] = []
+
+    async def join(self, name: str, *, is_new: bool) -> asyncio.Task[None]:
+        """Ask for a slot; return once it is had or waited for."""
+
+        async def ask() -> None:
+            await self._slots.take(is_new=is_new)
+            self.got.append(name)
+
+        task = asyncio.get_running_loop().create_task(ask())
+        await settled()
+        return task
+
+
+async def settled() -> None:
+    """Return once every task has done what it can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_go_on_as_there_are_slots_and_the_others_in_turn() -> None:
+    slots = slots_of(2)
+    line = Line(slots)
+    for name in "abcd":
+        await line.join(name, is_new=True)
+    assert line.got == ["a", "b"]
+    slots.give_back()
+    await settled()
+    assert line.got == ["a", "b", "c"]
+    slots.give_back()
+    await settled()
+    assert line.got == ["a", "b", "c", "d"]
+
+
+async def test_who_is_under_way_goes_before_who_is_new() -> None:
+    slots = slots_of(1)
+    line = Line(slots)
+    await line.join("first", is_new=True)
+    await line.join("new", is_new=True)
+    await line.join("child", is_new=False)
+    slots.give_back()
+    await settled()
+    assert line.got == ["first", "child"]
+    slots.give_back()
+    await settled()
+    assert line.got == ["first", "child", "new"]
+
+
+async def test_only_new_ones_are_refused_when_the_queue_is_full() -> None:
+    slots = slots_of(1, queue=1)
+    line = Line(slots)
+    await line.join("first", is_new=True)
+    await line.join("queued", is_new=True)
+    with pytest.raises(LimitBusy) as got:
+        await slots.take(is_new=True)
+    assert got.value.data == {"retry_after": 1, "limit": "limits.queue"}
+    assert got.value.retryable
+    await line.join("child", is_new=False)
+    for _ in range(2):
+        slots.give_back()
+        await settled()
+    assert line.got == ["first", "child", "queued"]
+
+
+async def test_a_queue_of_none_refuses_whoever_would_have_to_wait() -> None:
+    slots = slots_of(1, queue=0)
+    await slots.take(is_new=True)
+    with pytest.raises(LimitBusy):
+        await slots.take(is_new=True)
+
+
+async def test_a_new_one_waits_for_room_although_a_slot_is_free() -> None:
+    room = Room(1)
+    slots = slots_of(2, room=room)
+    line = Line(slots)
+    await line.join("a", is_new=True)
+    await line.join("b", is_new=True)
+    await line.join("child", is_new=False)
+    assert line.got == ["a", "child"]
+    slots.give_back()
+    await settled()
+    assert line.got == ["a", "child"]
+    room.free = 1
+    slots.wake()
+    await settled()
+    assert line.got == ["a", "child", "b"]
+
+
+async def test_who_gives_up_waiting_holds_nothing() -> None:
+    room = Room(2)
+    slots = slots_of(1, room=room)
+    line = Line(slots)
+    await line.join("a", is_new=True)
+    gone = await line.join("gone", is_new=True)
+    await line.join("b", is_new=True)
+    gone.cancel()
+    slots.give_back()
+    await settled()
+    assert line.got == ["a", "b"]
+    assert room.free == 0
+
+
+async def test_a_slot_given_to_somebody_who_is_canceled_then_goes_to_the_next() -> None:
+    room = Room(3)
+    slots = slots_of(1, room=room)
+    line = Line(slots)
+    await line.join("a", is_new=True)
+    late = await line.join("late", is_new=True)
+    await line.join("b", is_new=True)
+    slots.give_back()
+    late.cancel()
+    await settled()
+    assert line.got == ["a", "b"]
+    assert room.free == 1
+
+
+async def test_closing_refuses_who_waits_and_who_comes() -> None:
+    slots = slots_of(1)
+    line = Line(slots)
+    await line.join("a", is_new=True)
+    waiting = await line.join("b", is_new=True)
+    slots.close()
+    with pytest.raises(LimitBusy, match="closed"):
+        await waiting
+    with pytest.raises(LimitBusy, match="closed"):
+        await slots.take(is_new=False)
