@@ -3,6 +3,14 @@
 
 ---------------------------------------------------------------- declarations
 
+---Where an agent's loop ends.
+---@class llmspell.AgentLimits
+---@field turns? integer Model calls of one answer.
+---@field tokens? integer Tokens of one answer.
+---@field usd? number US dollars of one answer.
+---@field seconds? number Seconds of one answer.
+---@field parallel_tools? integer Tools called side by side.
+
 ---What a cast and all it begins may spend.
 ---@class llmspell.Budget
 ---@field usd? number US dollars of model calls.
@@ -11,27 +19,28 @@
 ---@field calls? integer Model calls.
 ---@field depth? integer How deep casts may nest below this one.
 
+---What the code of one cast may use; the settings' limits hold besides.
+---@class llmspell.Limits
+---@field slice_seconds? number CPU seconds before it gives way to an effect.
+---@field cpu_seconds? number CPU seconds in all.
+---@field heap_bytes? integer Size of its Lua heap.
+---@field host_calls? integer Effects it may ask for.
+---@field log_events? integer Log lines and parts it emits.
+---@field output_bytes? integer Size of its output as JSON.
+
 ---What the code of a spell may reach beyond itself.
 ---@class llmspell.Needs
 ---@field tools? llmspell.Name[] Names it may cast, besides those its file declares.
-
----The doors a spell is published at.
----@class llmspell.Expose
----@field mcp? boolean As an MCP tool.
----@field a2a? boolean As an A2A skill.
 
 ---One example of a cast.
 ---@class llmspell.Example
 ---@field input? any The input.
 ---@field output? any What comes of it.
 
----Where an agent's loop ends.
----@class llmspell.AgentLimits
----@field turns? integer Model calls of one answer.
----@field tokens? integer Tokens of one answer.
----@field usd? number US dollars of one answer.
----@field seconds? number Seconds of one answer.
----@field parallel_tools? integer Tools called side by side.
+---The doors a spell is published at.
+---@class llmspell.Expose
+---@field mcp? boolean As an MCP tool.
+---@field a2a? boolean As an A2A skill.
 
 ---A model with instructions and tools.
 ---@class llmspell.AgentFields
@@ -59,6 +68,8 @@
 ---@field workflow? llmspell.Workflow The workflow that does it.
 ---@field agent? llmspell.Agent The agent that does it.
 ---@field budget? llmspell.Budget What a cast may spend.
+---@field limits? llmspell.Limits What one cast's code may use.
+---@field concurrency? integer Casts of it at the same time; more wait for their turn.
 ---@field needs? llmspell.Needs What its code may reach.
 ---@field read_only? boolean It changes nothing.
 ---@field destructive? boolean It may delete or overwrite.
@@ -78,6 +89,8 @@
 ---@field output? llmspell.Fields Output schema.
 ---@field run? fun(input: any, ctx: llmspell.Context): any The function that does it.
 ---@field budget? llmspell.Budget What a cast may spend.
+---@field limits? llmspell.Limits What one cast's code may use.
+---@field concurrency? integer Casts of it at the same time; more wait for their turn.
 ---@field needs? llmspell.Needs What its code may reach.
 ---@field read_only? boolean It changes nothing.
 ---@field destructive? boolean It may delete or overwrite.
@@ -376,16 +389,16 @@ Content = {}
 function Content.text(text) end
 
 ---@param bytes string
----@param mime_type string For example "image/png"
+---@param media_type string For example "image/png"
 ---@return table
-function Content.image(bytes, mime_type) end
+function Content.image(bytes, media_type) end
 
 ---@param bytes string
----@param mime_type string For example "audio/wav"
+---@param media_type string For example "audio/wav"
 ---@return table
-function Content.audio(bytes, mime_type) end
+function Content.audio(bytes, media_type) end
 
----@param fields { uri: string, text?: string, data?: string, mime_type?: string }
+---@param fields { uri: string, text?: string, data?: string, media_type?: string }
 ---@return table
 function Content.resource(fields) end
 

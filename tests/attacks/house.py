@@ -34,14 +34,14 @@ STRANGER = Caller(principal="mallory", tenant="elsewhere", session="his")
 
 SETTINGS = """
 [limits]
-slice_seconds = 0.5
-load_seconds = 0.5
-cpu_seconds = 2
+slice_seconds = 0.3
+load_seconds = 0.4
+cpu_seconds = 1.2
 cast_seconds = 10
 heap_bytes = 33_554_432
 casts = 6
 workers = 24
-host_calls = 4000
+host_calls = 3000
 log_events = 2000
 log_bytes = 2_000_000
 

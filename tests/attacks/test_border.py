@@ -190,7 +190,7 @@ async def test_requests_to_the_vault_are_refused_whoever_asks(house: Attacked) -
         {"$kind": "workflow", "type": "sequential", "steps": ["vault"]},
         {"$kind": "agent", "name": "x", "tools": ["vault"]},
     ]
-    asked = [
+    asked: list[list[Any]] = [
         ["request", 1, number, "cast", {"target": target, "input": {}}]
         for number, target in enumerate(targets, 1)
     ]

@@ -6,25 +6,17 @@ keys from. Nothing in it is ever run.
 
 from __future__ import annotations
 
+import json
 import types
-import typing
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmspell.spec.declaration import (
-    AgentLimits,
-    AgentSpec,
-    Budget,
-    Example,
-    Expose,
-    Needs,
-    SpellSpec,
-)
+from llmspell.spec.declaration import AgentSpec, Needs, SpellSpec
 from llmspell.values import FunctionRef
 
 _EDITOR = Path(__file__).parent / "editor"
@@ -34,17 +26,12 @@ _NOTICE = """\
 -- Written by `make docs` from what llmspell accepts. For editors; nothing here is ever run.
 """
 
-_CLASSES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("Budget", Budget),
-    ("Needs", Needs),
-    ("Expose", Expose),
-    ("Example", Example),
-    ("AgentLimits", AgentLimits),
-    ("AgentFields", AgentSpec),
-    ("SpellFields", SpellSpec),
-    ("ToolFields", SpellSpec),
-)
-_TITLES = {model: f"llmspell.{name}" for name, model in reversed(_CLASSES)}
+_CONSTRUCTED: dict[str, type[BaseModel]] = {
+    "AgentFields": AgentSpec,
+    "SpellFields": SpellSpec,
+    "ToolFields": SpellSpec,
+}
+"""What a constructor takes. The tables inside are called what their models are."""
 
 _HIDDEN = {
     "SpellFields": {"kind", "line"},
@@ -66,6 +53,7 @@ _SPECIAL: dict[tuple[type[BaseModel], str], str] = {
 """Fields that a constructor's value or a shorthand stands for."""
 
 _PLAIN: dict[Any, str] = {
+    dict[str, Any]: "table",
     str: "string",
     int: "integer",
     float: "number",
@@ -116,7 +104,8 @@ def _read(name: str) -> str:
 
 def _declarations() -> Iterator[str]:
     yield f"{'-' * 64} declarations\n"
-    for name, model in _CLASSES:
+    inner = {model.__name__: model for model in _inner(*_CONSTRUCTED.values())}
+    for name, model in {**inner, **_CONSTRUCTED}.items():
         yield f"---{(model.__doc__ or '').partition(chr(10))[0]}"
         if name == "SpellFields":
             yield "---Exactly one of `run`, `workflow` and `agent`."
@@ -131,6 +120,18 @@ def _declarations() -> Iterator[str]:
         yield ""
 
 
+def _inner(*models: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield the models of the tables that stand inside those of `models`."""
+    for model in models:
+        for field, info in model.model_fields.items():
+            if (model, field) in _SPECIAL:
+                continue
+            for part in (info.annotation, *get_args(info.annotation)):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    yield from _inner(part)
+                    yield part
+
+
 def _type(model: type[BaseModel], field: str, info: FieldInfo) -> str:
     if (model, field) in _SPECIAL:
         return _SPECIAL[model, field]
@@ -142,12 +143,14 @@ def _type(model: type[BaseModel], field: str, info: FieldInfo) -> str:
 def _name(annotation: Any) -> str:
     if annotation in _PLAIN:
         return _PLAIN[annotation]
-    if annotation in _TITLES:
-        return _TITLES[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"llmspell.{annotation.__name__}"
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (types.UnionType, typing.Union):
-        [kept] = [argument for argument in arguments if argument is not type(None)]
-        return _name(kept)
+    if origin is Literal:
+        return "|".join(json.dumps(argument) for argument in arguments)
+    if origin in (types.UnionType, Union):
+        return "|".join(_name(part) for part in arguments if part is not type(None))
     if origin is tuple:
-        return f"{_name(arguments[0])}[]"
+        inner = _name(arguments[0])
+        return f"({inner})[]" if "|" in inner else f"{inner}[]"
     raise TypeError(f"no editor type is known for {annotation!r}")

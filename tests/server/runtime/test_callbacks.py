@@ -24,7 +24,9 @@ local function outcome(gsub, ...)
   local text, pattern, keep, limit = ...
   local function replace(...)
     local captures = { ... }
-    for i = 1, #captures do captures[i] = math.type(captures[i]) and "@" .. captures[i] or captures[i] end
+    for i = 1, #captures do
+      if math.type(captures[i]) then captures[i] = "@" .. captures[i] end
+    end
     calls[#calls + 1] = table.concat(captures, ",")
     if keep > 0 and #calls % keep == 0 then return nil end
     return "<" .. calls[#calls] .. ">"
@@ -36,7 +38,7 @@ end
 
 function C.gsub(...) return outcome(string.gsub, ...), outcome(callbacks.gsub, ...) end
 
--- Sorts { key, position } by key; returns the keys as Lua's own sort has them, and ours with positions.
+-- Sorts { key, position } by key; returns the keys of Lua's own sort, and ours with positions.
 function C.sort(keys)
   local list, native = {}, {}
   for key in keys:gmatch "%d+" do
@@ -84,16 +86,25 @@ def lua_functions() -> Any:
 
 
 PIECES = st.sampled_from(
-    ["a", "b", ".", "%a", "%s", "%d", "[ab]", "[^a]", "%f[%a]", "%f[^%a]", "%b()", "%1", "%%", " "]
-    + ["x", "(", ")", "[", "%", "$", "^", "\0"]
+    [
+        *"ab.x ()[%$^",
+        "\0",
+        *["%a", "%s", "%d", "[ab]", "[^a]", "%f[%a]", "%f[^%a]", "%b()", "%1", "%%"],
+    ]
 )
+
+
+def pattern_of(anchor: str, parts: list[str]) -> str:
+    return anchor + "".join(parts)
+
+
 PATTERNS = st.builds(
-    lambda anchor, parts: anchor + "".join(parts),
+    pattern_of,
     st.sampled_from(["", "", "", "^"]),
     st.lists(
         st.one_of(
-            st.builds(lambda piece, suffix: piece + suffix, PIECES, st.sampled_from(["", *"*+-?"])),
-            st.builds(lambda piece: f"({piece})", PIECES),
+            st.tuples(PIECES, st.sampled_from(["", *"*+-?"])).map("".join),
+            PIECES.map("({})".format),
             st.just("()"),
         ),
         max_size=5,

@@ -13,6 +13,8 @@ import pytest
 from llmspell.errors import (
     InputTooLarge,
     LimitBusy,
+    LimitCpu,
+    LimitError,
     LimitMemory,
     LimitWallClock,
     WorkerDied,
@@ -34,6 +36,11 @@ def isolation() -> Literal["process", "inline"]:
 
 
 ECHO = "return function(value) return value end"
+
+
+def constant(operation: str, arguments: object) -> list[Any]:
+    """Answer every `State.get` with 1."""
+    return [1, "1"]
 
 
 def _environment(pid: int) -> set[bytes]:
@@ -106,6 +113,25 @@ class TestTime:
         assert (await exchange).value == 1
         await script.close()
 
+    async def test_many_short_slices_count_together(self, lua: Bench) -> None:
+        lua.limits = ScriptLimits(cpu_seconds=0.2)
+        with pytest.raises(LimitCpu, match=r"0\.2 s in all") as got:
+            await lua.body(
+                "while true do for i = 1, 1e6 do local _ = i * i end State.get 'k' end",
+                answer=constant,
+            )
+        assert got.value.where == "spells/t.lua"
+        assert got.value.data == {"limit": "limits.cpu_seconds"}
+
+    async def test_the_line_of_a_loop_is_found_after_effects(self, lua: Bench) -> None:
+        lua.limits = LIMITS
+        with pytest.raises(LimitWallClock) as got:
+            await lua.body(
+                "for i = 1, 3 do\nlocal n = State.get 'k'\nwhile i == n do end\nend",
+                answer=lambda operation, arguments: [2, "1"],
+            )
+        assert got.value.where == "spells/t.lua:4"
+
     async def test_a_script_is_gone_after_a_limit(self, lua: Bench) -> None:
         lua.limits = LIMITS
         script = await lua.open("return function() while true do end end")
@@ -131,6 +157,16 @@ class TestTime:
         with pytest.raises(WorkerDied):
             await script.exchange()
         await script.close()
+
+
+class TestEffects:
+    async def test_more_effects_than_allowed_end_the_script(self, lua: Bench) -> None:
+        lua.limits = ScriptLimits(host_calls=10)
+        source = "local n = 0 for i = 1, input do pcall(State.get, 'k') n = i end return n"
+        assert (await lua.body(source, 10, answer=constant)).value == 10
+        with pytest.raises(LimitError, match="more than 10 effects") as got:
+            await lua.body(source, 11, answer=constant)
+        assert got.value.data == {"limit": "limits.host_calls"}
 
 
 class TestMemory:

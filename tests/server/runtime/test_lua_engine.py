@@ -184,8 +184,11 @@ class TestDeclarations:
             local inner = Workflow.sequential { "bare", { agent = "stepped", tools = { "given" } } }
             local flow = Workflow.parallel { branches = { a = { spell = "branch" }, b = inner } }
             local sugar = Workflow.parallel { x = { workflow = "sugared" } }
-            local helper = Spell.create { needs = { tools = { "needed" } }, agent = { tools = { "deep" } },
-                                          run = function() return Spell.get "late" end }
+            local helper = Spell.create {
+              needs = { tools = { "needed" } },
+              agent = { tools = { "deep" } },
+              run = function() return Spell.get "late" end,
+            }
             require "lib"
             return Tool.create { description = "no name of anything", run = helper.run }
         """
@@ -634,7 +637,8 @@ class TestEffects:
                 function() State.get "a" went_on = went_on + 1 end,
                 function() State.get "b" error { code = "mine", message = "second" } end,
                 function()
-                  local handle <close> = setmetatable({}, { __close = function() closed[1] = "inner" end })
+                  local function close() closed[1] = "inner" end
+                  local handle <close> = setmetatable({}, { __close = close })
                   parallel { function() State.get "c" went_on = went_on + 1 end,
                              function() sleep(1) went_on = went_on + 1 end }
                 end,
@@ -736,7 +740,8 @@ class TestEffects:
                 "the handler of xpcall",
             ),
             (
-                "tostring(setmetatable({}, { __tostring = function() coroutine.wrap(uses)() end }))",
+                "local function wait() coroutine.wrap(uses)() end"
+                " tostring(setmetatable({}, { __tostring = wait }))",
                 "__tostring",
             ),
             ("State.update('n', function() State.get 'k' end)", "the function of State.update"),
@@ -997,8 +1002,10 @@ class TestDeterminism:
           key, value = next(t, key)
         end
         seen[#seen + 1] = json.encode { t = { b = 1, a = { 2, { z = 1, y = 2 } } }, s = "x" }
-        seen[#seen + 1] = tostring(print) .. tostring({}) .. string.format("%s", coroutine.create(print))
-        return { seen, random(1 << 40), uuid(), math.random(), os.time(), os.clock(), os.date "!%c" }
+        seen[#seen + 1] = tostring(print) .. tostring({})
+        seen[#seen + 1] = string.format("%s", coroutine.create(print))
+        local times = { os.time(), os.clock(), os.date "!%c" }
+        return { seen, random(1 << 40), uuid(), math.random(), times }
     """
 
     async def test_order_numbers_time_and_text_are_the_same_in_another_process(

@@ -48,8 +48,9 @@ function show(value, depth, above)
 end
 
 local function shown(...)
-  local parts = {}
-  for i = 1, select("#", ...) do parts[i] = show((select(i, ...)), 0, {}) end
+  local parts, count = {}, select("#", ...)
+  while count > 1 and (select(count, ...)) == nil do count = count - 1 end
+  for i = 1, count do parts[i] = show((select(i, ...)), 0, {}) end
   return table.concat(parts, "\t")
 end
 

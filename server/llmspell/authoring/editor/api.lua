@@ -287,16 +287,16 @@ Content = {}
 function Content.text(text) end
 
 ---@param bytes string
----@param mime_type string For example "image/png"
+---@param media_type string For example "image/png"
 ---@return table
-function Content.image(bytes, mime_type) end
+function Content.image(bytes, media_type) end
 
 ---@param bytes string
----@param mime_type string For example "audio/wav"
+---@param media_type string For example "audio/wav"
 ---@return table
-function Content.audio(bytes, mime_type) end
+function Content.audio(bytes, media_type) end
 
----@param fields { uri: string, text?: string, data?: string, mime_type?: string }
+---@param fields { uri: string, text?: string, data?: string, media_type?: string }
 ---@return table
 function Content.resource(fields) end
 

@@ -48,6 +48,11 @@ class TestFile:
     cases: tuple[Case, ...]
 
 
+def library() -> bytes:
+    """Return the source of the library of tests."""
+    return _LIBRARY_FILE.read_bytes()
+
+
 def find_tests(project: Project, paths: Sequence[Path] = ()) -> list[Path]:
     """Return the test files under `paths`, else those of the project, sorted.
 
@@ -88,7 +93,7 @@ async def collect(
     program = replace(
         plain,
         source=_BEFORE + source + _AFTER,
-        modules={**plain.modules, LIBRARY: _LIBRARY_FILE.read_bytes()},
+        modules={**plain.modules, LIBRARY: library()},
     )
     try:
         declaration = (await engine.load(program, limits)).declaration

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic
 
 from llmspell.errors import (
@@ -289,24 +289,25 @@ class LuaScript(Generic[WorkerT]):
         if self._sent is None:
             return None
         seconds = max(_REPLAY_LEAST_SECONDS, _REPLAY_FRACTION * self._limits.slice_seconds)
+        # Where the hook does not reach, in C, the worker is ended soon after.
+        limits = replace(self._limits, slice_seconds=2 * seconds)
         *before, last = self._sent
         try:
             worker = self._workers.acquire(self._domain, self._limits)
         except LlmspellError:
             return None  # there is no room: the file alone must do
         try:
-            worker.begin(self._limits, self._program.name, self._packed, hook_seconds=seconds)
-            async with asyncio.timeout(4 * seconds):
-                for frame in before:
-                    if (await worker.exchange(frame)).startswith(_FAILED):
-                        return None  # it was slow earlier, which is not where it was ended
-                reply = await worker.exchange(last)
+            worker.begin(limits, self._program.name, self._packed, hook_seconds=seconds)
+            for frame in before:
+                if (await worker.exchange(frame)).startswith(_FAILED):
+                    return None  # it was slow earlier, which is not where it was ended
+            reply = await worker.exchange(last)
             match wire.unpack(reply):
                 case [["failed", {"code": LimitWallClock.code, "where": str(where)}]]:
                     return where
                 case _:
                     return None
-        except (TimeoutError, LlmspellError, ValueError):
+        except (LlmspellError, ValueError):
             return None
         finally:
             self._workers.release(worker, is_clean=False)
