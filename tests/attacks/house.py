@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from hypothesis import settings
 
 from llmspell.config import Project, open_project
 from llmspell.errors import LlmspellError
@@ -31,6 +32,9 @@ SECONDS = 30.0
 HONEST = Caller(principal="alice", tenant="house", session="hers")
 ATTACKER = Caller(principal="mallory", tenant="house", session="his")
 STRANGER = Caller(principal="mallory", tenant="elsewhere", session="his")
+
+SOAKS = settings.default is not None and settings.default.max_examples > 1000
+"""Whether this is `make soak`, which explores; else there is a minute for all attacks."""
 
 SETTINGS = """
 [limits]

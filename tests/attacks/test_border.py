@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from llmspell.errors import CATALOGUE, LlmspellError
 from llmspell.runtime import wire
-from tests.attacks.house import ATTACKER, HONEST, SECONDS, Attacked, open_house
+from tests.attacks.house import ATTACKER, HONEST, SECONDS, SOAKS, Attacked, open_house
 from tests.attacks.takeover import orders, taken_over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=2000 if SOAKS else 50, suppress_health_check=[HealthCheck.too_slow])
 
 CAST_SECONDS = 0.2
 """What a cast may take: a worker that keeps its cast waiting for nothing is ended by that."""

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmspell.runtime import wire
+from tests.attacks.house import SOAKS
 
 _CELLS = """
 import sys
@@ -73,7 +74,7 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=10), inner),
 )
 
-MANY = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=2000 if SOAKS else 100, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Cells:

@@ -9,13 +9,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from hypothesis import settings
 
 from tests.attacks.house import (
     ATTACKER,
     MARK,
     SECONDS,
     SECRET,
+    SOAKS,
     STRANGER,
     Attacked,
     children,
@@ -27,7 +27,6 @@ from tests.attacks.programs import Program, read_programs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.hypothesis]
 
-SOAKS = settings.default is not None and settings.default.max_examples > 1000
 ATTACKS = 1000 if SOAKS else 150
 """How many attacks; `make soak` makes more of them."""
 

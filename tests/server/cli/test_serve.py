@@ -60,7 +60,10 @@ def test_serve_is_the_owner_until_it_is_interrupted(
 def test_serve_says_where_the_token_is_and_never_the_token(project: OwnedProject) -> None:
     with serving(project) as (process, _):
         process.terminate()
-        said = b"".join(process.communicate(timeout=WAIT_SECONDS)).decode()
+        assert process.stdout is not None
+        # Its own reader: lines that came with the first are in it, where `communicate` loses them.
+        printed = process.stdout.read()
+        said = b"".join([printed, process.communicate(timeout=WAIT_SECONDS)[1]]).decode()
     token = project.state / "token"
     assert str(token) in said
     assert token.read_text(encoding="utf-8").strip() not in said

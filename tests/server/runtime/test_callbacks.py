@@ -233,6 +233,9 @@ class TestWaiting:
         ("string.gsub('x', 'x', true)", "bad argument #3 to 'string.gsub' (string/function/table"),
         ("string.gsub('x', '%', print)", "malformed pattern (ends with '%')"),
         ("string.gsub('x', 'x', function() return {} end)", "invalid replacement value (a table)"),
+        ("string.rep('x', {})", "bad argument #2 to 'string.rep' (number expected"),
+        ("string.format('%d', 'x')", "bad argument #2 to 'string.format' (number expected"),
+        ("os.date('%Ez', 0)", "bad argument #1 to 'os.date' (invalid conversion specifier"),
     ],
 )
 async def test_misuse_is_told_in_luas_words_at_the_authors_line(

@@ -36,11 +36,11 @@ S.utf8 = pick(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offse
 S.coroutine = tasks.coroutines
 S.table.sort, S.string.gsub = callbacks.sort, callbacks.gsub
 
--- Passes the outcome of a raw function on; its error gets the author's position.
+-- Passes the outcome of a raw function on, as a tail call; its error gets the author's position.
 local function checked(ok, ...)
   if ok then return ... end
   local problem = ...
-  error(problem, errors.is_out_of_memory(problem) and 0 or 3)
+  error(problem, errors.is_out_of_memory(problem) and 0 or 2)
 end
 
 ---------------------------------------------------------------- order

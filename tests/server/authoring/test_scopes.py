@@ -1,0 +1,81 @@
+"""Names are global where Lua says so."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from llmspell.authoring.scopes import Globals, find_globals
+from llmspell.authoring.syntax import parse
+from tests.server.authoring.lua_texts import NEARLY
+
+
+def found(source: str) -> Globals:
+    tree = parse(source.encode())
+    assert tree is not None
+    return find_globals(tree)
+
+
+@pytest.mark.parametrize(
+    ("source", "reads", "writes"),
+    [
+        ("return x", ["x"], []),
+        ("local x = 1 return x", [], []),
+        ("local x = x", ["x"], []),
+        ("local x <const>, y <close> = 1, z return x, y", ["z"], []),
+        ("do local x end return x", ["x"], []),
+        ("local function f() return f end", [], []),
+        ("local f = function() return f end", ["f"], []),
+        ("function f() return f end", ["f"], ["f"]),
+        ("local t function t.f(a) return a, t end", [], []),
+        ("function t.f() end", ["t"], []),
+        ("local t function t:f() return self end return self", ["self"], []),
+        ("local function f(a, ...) return a, ... end return a", ["a"], []),
+        ("for i = i, n do use(i) end", ["i", "n", "use"], []),
+        ("for k, v in pairs(k) do use(k, v) end return v", ["pairs", "k", "use", "v"], []),
+        ("repeat local ok = 1 until ok", [], []),
+        ("while x do local x end return x", ["x", "x"], []),
+        ("if a then local b elseif b then local c else return c end", ["a", "b", "c"], []),
+        ("x = 1", [], ["x"]),
+        ("local x x = 1", [], []),
+        ("x, y.z, w[i] = a, b", ["a", "b", "y", "w", "i"], ["x"]),
+        ("return { k = v, [e] = f, g }", ["v", "e", "f", "g"], []),
+        ("return a.b.c, a:m(b), a['x']", ["a", "a", "b", "a"], []),
+        ("goto out ::out::", [], []),
+        ("f'x' f{} f()", ["f", "f", "f"], []),
+    ],
+)
+def test_what_is_read_and_written_is_found_in_order(
+    source: str, reads: list[str], writes: list[str]
+) -> None:
+    names = found(source)
+    assert [node.text for node in names.reads] == reads
+    assert [node.text for node in names.writes] == writes
+
+
+def test_a_path_begins_at_a_global() -> None:
+    tree = parse(b"return State.session.get, State:get(), local_one.x, f().x, (a).b")
+    assert tree is not None
+    names = find_globals(tree)
+    paths = {
+        names.path(node) for node in tree.all("dot_index_expression", "method_index_expression")
+    }
+    assert paths == {"State.session", "State.session.get", "State.get", "local_one.x", None}
+    shadowed = parse(b"local State return State.x")
+    assert shadowed is not None
+    [node] = shadowed.all("dot_index_expression")
+    assert find_globals(shadowed).path(node) is None
+
+
+@given(NEARLY)
+def test_any_text_has_globals(source: bytes) -> None:
+    tree = parse(source)
+    assert tree is not None
+    find_globals(tree)
+
+
+def test_depth_costs_no_stack() -> None:
+    source = b"return a" + b" + f(a)" * 5_000 + b"\n" + b"do " * 20_000
+    tree = parse(source)
+    assert tree is not None
+    assert len(find_globals(tree).reads) >= 5_000
