@@ -34,6 +34,7 @@ from llmspell.runtime.engine import (
     ScriptContext,
     ScriptLimits,
 )
+from llmspell.runtime.lua.engine import LuaEngine
 from llmspell.values import JSON, FunctionRef
 
 STATE = """\
@@ -223,7 +224,7 @@ async def crowd(host: OpenHost) -> None:
         asyncio.ensure_future(host.cast("wait", {"seconds": seconds})) for _ in range(WAITING)
     ]
     began = time.perf_counter()
-    while host_waiting(host) < WAITING:
+    while host_waiting(host) < WAITING:  # noqa: ASYNC110  # it becomes so in other processes
         await asyncio.sleep(0.05)
     ready = time.perf_counter() - began
     memory = _memory(descendants(os.getpid())) - before
@@ -254,7 +255,8 @@ async def crowd(host: OpenHost) -> None:
 
 def host_waiting(host: OpenHost) -> int:
     """Return how many workers there are beyond those kept ready."""
-    return len(host.engine.worker_pids) - 2  # pyright: ignore[reportAttributeAccessIssue]  # Lua's own
+    assert isinstance(host.engine, LuaEngine)
+    return len(host.engine.worker_pids) - 2
 
 
 def _memory(pids: Sequence[int]) -> float:

@@ -27,7 +27,7 @@ from tests.attacks.programs import Program, read_programs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.hypothesis]
 
-ATTACKS = 1000 if SOAKS else 150
+ROUNDS, ATTACKS = (10, 100) if SOAKS else (1, 150)
 """How many attacks; `make soak` makes more of them."""
 
 AT_A_TIME = 3
@@ -78,9 +78,11 @@ async def attack(house: Attacked, program: Program, number: int) -> None:
     assert end.is_one_of(program.must), f"{program.name}: {end}"
 
 
-async def test_many_attacks_leave_nothing_behind(house: Attacked) -> None:
+@pytest.mark.parametrize("start", range(ROUNDS))
+async def test_many_attacks_leave_nothing_behind(house: Attacked, start: int) -> None:
     programs = itertools.cycle([*QUICK, KILLED[0], *QUICK, KILLED[1], *QUICK, KILLED[2]])
-    numbered = enumerate(itertools.islice(programs, ATTACKS))
+    first = start * ATTACKS
+    numbered = enumerate(itertools.islice(programs, first, first + ATTACKS), first)
     while batch := list(itertools.islice(numbered, AT_A_TIME)):
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*(attack(house, each, number) for number, each in batch))

@@ -188,10 +188,12 @@ class _Lint:
             return (value, held.rest, f"{key} of {what}"), []
         if held.rest is not None and value.kind not in _LITERALS:
             return (value, held.rest, f"{key} of {what}"), []
+        if not held.fields:  # a list; whether it may have names is for loading to say
+            return None, []
         return None, [self._unknown_key(key, held, what, name)]
 
     def _unknown_key(self, key: str, held: Class, what: str, node: Node) -> Finding:
-        hint = f"Allowed: {', '.join(sorted(held.fields)) or 'a list'}"
+        hint = f"Allowed: {', '.join(sorted(held.fields))}"
         suggestion = _suggestion(key, held.fields)
         return Finding(
             "error",

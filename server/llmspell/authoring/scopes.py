@@ -5,6 +5,7 @@ Follows Lua's rules of visibility. Knows nothing of which globals there are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -55,7 +56,9 @@ class _Walk:
 
     def __init__(self) -> None:
         self._found = Globals()
-        self._scopes: list[set[str]] = [set()]
+        self._scopes: list[list[str]] = [[]]
+        self._visible: Counter[str] = Counter()
+        """How many declarations of a name can be seen."""
         self._todo: list[_Act] = []
 
     def run(self, tree: Node) -> Globals:
@@ -74,17 +77,21 @@ class _Walk:
     # -- scopes
 
     def _open(self) -> None:
-        self._scopes.append(set())
+        self._scopes.append([])
 
     def _close(self) -> None:
-        self._scopes.pop()
+        self._visible.subtract(self._scopes.pop())
 
-    def _declare(self, names: Iterable[Node]) -> Callable[[], None]:
-        found = [node.text for node in names if node.kind == "identifier"]
-        return lambda: self._scopes[-1].update(found)
+    def _see(self, names: list[str]) -> None:
+        self._scopes[-1] += names
+        self._visible.update(names)
+
+    def _declare(self, nodes: Iterable[Node]) -> Callable[[], None]:
+        names = [node.text for node in nodes if node.kind == "identifier"]
+        return lambda: self._see(names)
 
     def _is_local(self, name: str) -> bool:
-        return any(name in scope for scope in reversed(self._scopes))
+        return self._visible[name] > 0
 
     # -- kinds of nodes; each yields what is to be done, in order
 
@@ -135,7 +142,7 @@ class _Walk:
             yield from self._target(name)
         yield self._open
         if name is not None and name.kind == "method_index_expression":
-            yield lambda: self._scopes[-1].add("self")
+            yield lambda: self._see(["self"])
         parameters = node.child("parameters")
         if parameters is not None:
             yield self._declare(parameters.children)

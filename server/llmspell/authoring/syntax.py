@@ -62,6 +62,8 @@ def parse(source: bytes) -> Node | None:
     """
     if len(source) > MAX_BYTES:
         return None
+    # The parser reads its input again at every byte that is no UTF-8.
+    source = source.decode("utf-8", "replace").encode()
     deadline = time.monotonic() + READ_SECONDS
 
     def is_over(offset: int, has_error: bool) -> bool:

@@ -78,12 +78,10 @@ class Vocabulary:
         """
         for part in split(kind, "|"):
             text = part.removesuffix("?")
-            if text.startswith("(") and text.endswith(")"):
-                found = self.table(text[1:-1])
-            elif text.startswith("{"):
+            if text.startswith("{"):
                 found = Class(fields=dict(_inline(text)))
             elif text.endswith("[]"):
-                found = Class(items=text[:-2])
+                found = Class(items=text[:-2].removeprefix("(").removesuffix(")"))
             elif text.startswith("table<string, "):
                 found = Class(rest=text[len("table<string, ") : -1])
             elif text in self.aliases:

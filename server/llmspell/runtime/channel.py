@@ -238,7 +238,7 @@ class Channel:
     def _lost(self) -> None:
         """Take note that the worker is gone."""
         limit = _WALL_FACTOR * self._limits.slice_seconds
-        if self._reply is not None and time.monotonic() - self._began_at >= limit > 0:
+        if self._reply is not None and time.monotonic() - self._began_at >= limit:
             self._fail(self._took_too_long())  # its own clock was first: this process stood still
         else:
             self._fail(WorkerDied("the process that ran the script ended"))

@@ -75,7 +75,7 @@ def test_any_text_has_globals(source: bytes) -> None:
 
 
 def test_depth_costs_no_stack() -> None:
-    source = b"return a" + b" + f(a)" * 5_000 + b"\n" + b"do " * 20_000
+    source = b"do " * 20_000 + b"b = a" + b" + f(a)" * 5_000 + b" end" * 20_000
     tree = parse(source)
     assert tree is not None
     assert len(find_globals(tree).reads) >= 5_000

@@ -112,7 +112,7 @@ async def test_the_matchers_of_expect_are_declared_and_nothing_else(lua: Bench) 
         ("llmspell.Budget", ["calls", "depth", "seconds", "tokens", "usd"], None, None),
         ("string|{ prompt: any, stream?: boolean }", ["prompt", "stream"], None, None),
         ("llmspell.Step[]", [], "llmspell.Step", None),
-        ("(string|integer)[]", [], "(string|integer)", None),
+        ("(string|integer)[]", [], "string|integer", None),
         ("table<string, llmspell.Step>", [], None, "llmspell.Step"),
     ],
 )
