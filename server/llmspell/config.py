@@ -7,7 +7,6 @@ nothing of ours, excepted). Secrets are named here (`${env:NAME}`,
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -18,7 +17,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmspell import bridge
-from llmspell.errors import ConfigError
+from llmspell.errors import ConfigError, nearest
 from llmspell.values import Object
 
 ENVIRONMENT_PREFIX = "LLMSPELL_"
@@ -301,8 +300,8 @@ def _explain(error: ValidationError, origin: str) -> ConfigError:
     name = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
         allowed = _allowed(location)
-        close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        close = nearest(str(location[-1]), allowed)
+        hint = f"did you mean {close!r}? " if close else ""
         return ConfigError(
             f"{origin}: unknown setting {name!r}", hint=f"{hint}allowed: {', '.join(allowed)}"
         )

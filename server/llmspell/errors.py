@@ -76,7 +76,10 @@ stays closed.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import difflib
+import itertools
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, cast
 
 
 class LlmspellError(Exception):
@@ -141,13 +144,16 @@ class LlmspellError(Exception):
     def from_value(cls, value: dict[str, Any]) -> LlmspellError:
         """Rebuild an error from `to_value()`; an unknown code becomes `InternalError`."""
         kind = CATALOGUE.get(str(value.get("code")), InternalError)
+        data: Any = value.get("data")
+        # Values can come from a script: parts of another type than they should have are dropped.
+        texts = {
+            name: text if isinstance(text := value.get(name), str) else None
+            for name in ("hint", "where", "run_id", "traceback")
+        }
         return kind(
             str(value.get("message", "")),
-            hint=value.get("hint"),
-            where=value.get("where"),
-            data=value.get("data"),
-            run_id=value.get("run_id"),
-            traceback=value.get("traceback"),
+            data=cast("dict[str, Any]", data) if isinstance(data, dict) else None,
+            **texts,
         )
 
     def with_run(self, run_id: str) -> Self:
@@ -586,6 +592,15 @@ class InternalError(LlmspellError):
 
     code = "internal"
     hint_text = "please report it, with the lines of log/owner.log around it"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name most like `name`, or None. Looks at 100 names of up to 64 letters at most:
+    names may come from a stranger's data, and comparing takes quadratic time.
+    """
+    short = [each for each in itertools.islice(names, 100) if len(each) <= 64]
+    found = difflib.get_close_matches(name, short, n=1) if len(name) <= 64 else []
+    return found[0] if found else None
 
 
 def _tree(kind: type[LlmspellError]) -> dict[str, type[LlmspellError]]:

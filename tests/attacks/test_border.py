@@ -212,3 +212,41 @@ async def test_a_list_of_runs_survives_what_taken_over_workers_left(house: Attac
     for caller in (ATTACKER, HONEST):
         page = await house.host.runs(caller=caller, limit=100)
         assert page.total >= len(page.runs) > 0
+
+
+FUNCTION = msgspec.msgpack.Ext(1, b"\0\0\0\1")
+WILD: dict[str, Any] = {
+    "function": FUNCTION,
+    "bytes": b"\xff",
+    "bytes as a name": {b"a": 1},
+    "numbers as names": {1: 1, 2: 2},
+    "a list as a name": {(1, 2): 1},
+    "a time": msgspec.msgpack.Ext(-1, b"\0\0\0\1"),
+    "an unknown extension": msgspec.msgpack.Ext(77, b"x"),
+    "not a number": float("nan"),
+    "an integer beyond 64 bits": 2**64 - 1,
+    "content": {"$content": 5},
+    "content of nothing": {"$content": [5, {"type": 5}]},
+}
+
+
+@pytest.mark.parametrize("value", WILD.values(), ids=WILD)
+async def test_what_is_no_json_does_not_get_in(house: Attacked, value: Any) -> None:
+    error = {"code": "spell.raised", "message": value, "hint": value, "where": value}
+    places = [
+        ["done", 1, True, value],
+        ["done", 1, False, {**error, "data": value, "traceback": value, "run_id": value}],
+        ["request", 1, 1, "state.set", {"key": "k", "value": value}],
+        ["request", 1, 1, "log", {"message": "x", "fields": {"x": value}}],
+        ["request", 1, 1, "emit", {"part": {"data": value}}],
+        ["request", 1, 1, "cast", {"target": "honest", "input": value}],
+        ["failed", {**error, "data": value}],
+    ]
+    for place in places:
+        await cast(house, orders([events(["loaded"], place), events(["done", 1, True, 1])]))
+    assert (await house.host.runs(caller=ATTACKER)).runs
+
+
+async def test_a_reply_without_a_bottom_ends_one_cast(house: Attacked) -> None:
+    for opened in (b"\x91", b"\x81\xa1a", b"\xdc\x00\x01"):
+        assert await cast(house, orders([framed(opened * 8000)])) == "limit.worker_died"

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from llmspell.config import Project
     from llmspell.values import Object
 
-ISOLATION = (
-    "spells run in worker processes, in a white-listed Lua environment with a heap limit and a "
-    "wall-clock limit; there is no system-call filter"
-)
-
 
 def info(
     context: typer.Context,
@@ -66,5 +61,12 @@ async def _collect(project: Project) -> Object:
         "http": told.get("http"),
         "engines": plugins.names("engines"),
         "providers": plugins.names("providers"),
-        "isolation": ISOLATION,
+        "isolation": _isolation(project),
     }
+
+
+def _isolation(project: Project) -> str:
+    from llmspell import plugins
+
+    engine = plugins.load("engines", "lua")(isolation=project.settings.runtime.isolation)
+    return "; ".join(engine.isolation().lines)

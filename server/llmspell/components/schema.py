@@ -12,6 +12,12 @@ import jsonschema_rs
 
 from llmspell.values import JSON, Object
 
+MAX_SUBSCHEMAS = 20_000
+"""Largest schema, counted in its objects with references followed."""
+
+MAX_SCHEMA_DEPTH = 200
+"""Deepest nesting of a schema, references followed."""
+
 MAX_PROBLEMS = 5
 """How many problems an error names."""
 
@@ -55,6 +61,7 @@ class Schema:
 
     def __init__(self, definition: Object) -> None:
         self.definition = definition
+        _Growth(definition).check()
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
                 definition, retriever=_no_retrieval
@@ -65,14 +72,23 @@ class Schema:
         self._has_defaults = _mentions(definition, "default")
         self._needs_repair = _mentions_type(definition, ("array", "integer", "object"))
 
-    def problems(self, value: JSON) -> list[Problem]:
-        """Return up to `MAX_PROBLEMS` ways in which `value` does not fit; none when it does."""
+    def problems(self, value: JSON, *, first_only: bool = False) -> list[Problem]:
+        """Return up to `MAX_PROBLEMS` ways in which `value` does not fit; none when it does.
+
+        Args:
+            first_only: Stop at the first, in time that does not grow with their number.
+        """
+        if first_only:
+            try:
+                self._validator.validate(value)
+            except jsonschema_rs.ValidationError as error:
+                return [Problem(_path(error), _shorten(error.message))]
+            return []
         if self._validator.is_valid(value):
             return []
         found: list[Problem] = []
         for error in self._validator.iter_errors(value):
-            path = ".".join(str(part) for part in error.instance_path)
-            found.append(Problem(path, _shorten(error.message)))
+            found.append(Problem(_path(error), _shorten(error.message)))
             if len(found) == MAX_PROBLEMS:
                 break
         return found
@@ -88,6 +104,85 @@ class Schema:
         without a fraction is an integer where the schema says so.
         """
         return _repair(self.definition, value) if self._needs_repair else value
+
+
+class _Growth:
+    """Finds schemas whose checking could take exponentially long.
+
+    A validator follows every reference anew, so a short schema can stand for a
+    huge one; and one that refers to itself from two alternatives doubles the
+    work with each level of the value, unless their types exclude each other.
+    """
+
+    def __init__(self, root: Object) -> None:
+        self._root = root
+        self._known: dict[int, tuple[int, bool]] = {}
+        self._open: set[int] = set()
+
+    def check(self) -> None:
+        """Raise `SchemaInvalid` when the schema is too large, references followed."""
+        size, _ = self._measure(self._root, 0)
+        if size > MAX_SUBSCHEMAS:
+            raise SchemaInvalid(
+                f"the schema has more than {MAX_SUBSCHEMAS} parts when its references are followed"
+            )
+
+    def _measure(self, node: Any, depth: int) -> tuple[int, bool]:
+        """Return the size of a node with its references followed, and whether it recurs."""
+        if depth > MAX_SCHEMA_DEPTH:
+            raise SchemaInvalid(f"the schema is nested deeper than {MAX_SCHEMA_DEPTH} levels")
+        if isinstance(node, list):
+            parts = [self._measure(item, depth + 1) for item in cast(list[Any], node)]
+            return _total(parts)
+        if not isinstance(node, dict):
+            return 0, False
+        key = id(cast(object, node))
+        if key in self._open:
+            return 1, True
+        if key in self._known:
+            return self._known[key]
+        self._open.add(key)
+        table = cast(Object, node)
+        parts = [self._measure(item, depth + 1) for item in table.values()]
+        reference = table.get("$ref")
+        if isinstance(reference, str):
+            parts.append(self._measure(self._target(reference), depth + 1))
+        for name in ("anyOf", "oneOf", "allOf"):
+            self._check_alternatives(name, table.get(name), depth + 1)
+        self._open.discard(key)
+        size, recurs = _total(parts)
+        self._known[key] = size + 1, recurs
+        return self._known[key]
+
+    def _check_alternatives(self, name: str, branches: Any, depth: int) -> None:
+        if not isinstance(branches, list):
+            return
+        types: list[Any] = []
+        for branch in cast(list[Any], branches):
+            if self._measure(branch, depth)[1]:
+                types.append(cast(Object, branch).get("type") if isinstance(branch, dict) else None)
+        named = [kind for kind in types if isinstance(kind, str)]
+        if len(types) > 1 and (len(named) < len(types) or len(set(named)) < len(named)):
+            raise SchemaInvalid(f"more than one alternative of {name!r} refers back to the schema")
+
+    def _target(self, reference: str) -> Any:
+        if reference == "#":
+            return self._root
+        node: Any = self._root
+        for part in reference.removeprefix("#/").split("/"):
+            name = part.replace("~1", "/").replace("~0", "~")
+            if not isinstance(node, dict) or name not in node:
+                return None  # an anchor, or nothing: the compiler says which
+            node = cast(Object, node)[name]
+        return node
+
+
+def _total(parts: list[tuple[int, bool]]) -> tuple[int, bool]:
+    return sum(size for size, _ in parts), any(recurs for _, recurs in parts)
+
+
+def _path(error: jsonschema_rs.ValidationError) -> str:
+    return ".".join(str(part) for part in error.instance_path)
 
 
 def _shorten(message: str) -> str:

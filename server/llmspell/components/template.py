@@ -6,12 +6,17 @@ Not a language: no conditions, no loops, no escapes. Steps of workflows and
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import cast
 
-from llmspell.errors import TemplateError
+from llmspell.errors import LimitError, TemplateError, nearest
 from llmspell.values import JSON, Object, canonical
+
+SHOWN_NAMES = 100
+"""Most names that an error lists."""
+
+MAX_CHARACTERS = 4 << 20
+"""Longest text that filling placeholders may make."""
 
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 _PATH = re.compile(r"\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*")
@@ -31,7 +36,20 @@ def render(text: str, data: Object) -> JSON:
     whole = _PLACEHOLDER.fullmatch(text)
     if whole is not None:
         return _look_up(whole[1], data)
-    return _PLACEHOLDER.sub(lambda found: as_text(_look_up(found[1], data)), text)
+    size = len(text)
+
+    def fill(found: re.Match[str]) -> str:
+        nonlocal size
+        filled = as_text(_look_up(found[1], data))
+        size += len(filled)
+        if size > MAX_CHARACTERS:
+            raise LimitError(
+                f"a text grows beyond {MAX_CHARACTERS} characters when its placeholders are filled",
+                hint="name a part of the value, not all of it",
+            )
+        return filled
+
+    return _PLACEHOLDER.sub(fill, text)
 
 
 def render_all(value: JSON, data: Object) -> JSON:
@@ -89,16 +107,16 @@ def _part(value: JSON, name: str) -> JSON:
 
 def _unknown(path: str, part: str, parent: str, value: JSON, names: list[str]) -> TemplateError:
     if isinstance(value, dict | list):
-        there = ", ".join(names) or "nothing"
+        there = ", ".join(name[:64] for name in names[:SHOWN_NAMES]) or "nothing"
         hint = f"in {parent} there is: {there}" if parent else f"there is: {there}"
-        close = difflib.get_close_matches(part, names, n=1)
+        close = nearest(part, names)
         if close:
-            hint = f"did you mean {close[0]!r}? {hint[0].upper()}{hint[1:]}"
+            hint = f"did you mean {close!r}? {hint[0].upper()}{hint[1:]}"
     else:
         kind = "null" if value is None else "a text" if isinstance(value, str) else "no object"
         hint = f"{parent} is {kind} and has no parts"
     return TemplateError(
         f"unknown placeholder '{{{{{path}}}}}'",
         hint=hint,
-        data={"placeholder": path, "names": names},
+        data={"placeholder": path, "names": names[:SHOWN_NAMES]},
     )

@@ -34,7 +34,7 @@ from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
-from llmspell.runs.record import Outcome, Run, RunState, new_run_id
+from llmspell.runs.record import Outcome, Run, RunState, is_run_id, new_run_id
 from llmspell.runs.services import Services
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
@@ -283,6 +283,8 @@ class Host:
         Raises:
             RunNotFound: There is none the caller may see.
         """
+        if not is_run_id(run_id):
+            raise RunNotFound(f"no run {run_id[:64]!r}")
         handle = self._live.get(run_id)
         run = handle.live.run if handle else await self._archive.load(caller.tenant, run_id)
         if run.tenant != caller.tenant or run.principal != caller.principal:

@@ -14,7 +14,7 @@ from llmspell.values import content_hash
 MAX_SOURCE_BYTES = 1 << 20
 """Largest source file."""
 
-_REQUIRE = re.compile(rb"""\brequire\s*\(?\s*["']([\w.\-/]+)["']""")
+_REQUIRE = re.compile(rb"""\brequire\s*+\(?\s*+["']([\w.\-/]+)["']""")
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 
 

@@ -7,14 +7,13 @@ under way finish on the version they began with. Nothing here casts.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmspell.config import Project
-from llmspell.errors import InternalError, LlmspellError, SpecDuplicate, SpecError
+from llmspell.errors import InternalError, LlmspellError, SpecDuplicate, SpecError, nearest
 from llmspell.host.interface import Catalogue, Published
 from llmspell.host.sources import (
     SourceFile,
@@ -76,9 +75,9 @@ class Spellbook:
 
     def suggest(self, name: str) -> str:
         """Return a hint for a name that is not published."""
-        close = difflib.get_close_matches(name, sorted(self._by_name), n=1)
+        close = nearest(name, sorted(self._by_name))
         if close:
-            return f"did you mean {close[0]!r}?"
+            return f"did you mean {close!r}?"
         known = ", ".join(sorted(self._by_name)[:20])
         return f"published: {known}" if known else "nothing is published: see 'llmspell check'"
 

@@ -5,14 +5,13 @@ Makes no call of its own, retries nothing and keeps no account.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmspell.clock import Clock, SystemClock
 from llmspell.effects.messages import ModelEvent, ModelRequest
-from llmspell.errors import ModelUnavailable, ModelUnknown
+from llmspell.errors import ModelUnavailable, ModelUnknown, nearest
 from llmspell.providers.litellm import LiteLLMProvider
 from llmspell.providers.provider import Provider
 from llmspell.providers.scripted import ScriptedProvider
@@ -121,8 +120,8 @@ class Providers:
 
     def _unknown(self, name: str) -> ModelUnknown:
         roles = sorted(self._roles)
-        close = difflib.get_close_matches(name, roles, n=1)
-        suggestion = f"did you mean {close[0]!r}? " if close else ""
+        close = nearest(name, roles)
+        suggestion = f"did you mean {close!r}? " if close else ""
         known = f"The roles are: {', '.join(roles)}. " if roles else ""
         return ModelUnknown(
             f"{name!r} is no model and no role",

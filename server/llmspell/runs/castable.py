@@ -23,6 +23,9 @@ from llmspell.values import JSON, FunctionRef, Object, canonical
 
 _pack = msgspec.msgpack.Encoder().encode
 
+PROBLEMS_BYTES = 64 << 10
+"""Of a larger value only the first problem is named: finding them all holds up the server."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Castable:
@@ -39,6 +42,8 @@ class Castable:
     """What the file's top level returned when it was loaded; a later load must agree."""
     input_schema: Schema
     output_schema: Schema | None = None
+    owner: str = ""
+    """Spell whose file made this declaration in the middle of a cast; its state is that spell's."""
     granted: frozenset[str] | None = field(default_factory=frozenset[str])
     """Names its code may cast; None = any (the person at the terminal)."""
 
@@ -46,6 +51,11 @@ class Castable:
     def name(self) -> str:
         """The name it is cast by."""
         return self.spec.name
+
+    @property
+    def state_name(self) -> str:
+        """The spell whose own scope of state its code sees: never one that code can choose."""
+        return self.owner or self.name
 
     @property
     def version(self) -> str:
@@ -86,7 +96,7 @@ class Castable:
                 data={"size_bytes": size, "limit_bytes": limit_bytes},
             )
         value = self.input_schema.with_defaults(value)
-        problems = self.input_schema.problems(value)
+        problems = self.input_schema.problems(value, first_only=size > PROBLEMS_BYTES)
         if problems:
             raise InputInvalid(
                 f"the input of {self.name!r} does not fit: " + "; ".join(map(str, problems)),
@@ -128,7 +138,7 @@ class Castable:
         if self.output_schema is None:
             return value
         value = self.output_schema.repaired(value)
-        problems = self.output_schema.problems(value)
+        problems = self.output_schema.problems(value, first_only=size > PROBLEMS_BYTES)
         if problems:
             raise OutputInvalid(
                 f"{self.name!r} returned what its output schema does not allow: "

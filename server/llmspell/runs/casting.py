@@ -13,6 +13,7 @@ from llmspell.errors import (
     InternalError,
     LimitWallClock,
     LlmspellError,
+    OutputInvalid,
     RunCanceled,
     RunInterrupted,
 )
@@ -187,7 +188,7 @@ class Casting:
     def _accept(self, result: JSON) -> tuple[JSON, list[Object] | None]:
         content: list[Object] | None = None
         if isinstance(result, dict) and "$content" in result:
-            content = cast("list[Object]", cast(Object, result)["$content"])
+            content = _content(cast(Object, result)["$content"])
             result = None
         own = self._castable.spec.limits.output_bytes
         limit = min(own or sys.maxsize, self._services.limits.output_bytes)
@@ -317,6 +318,31 @@ class Casting:
             durability=Durability.DURABLE if acted else Durability.WRITTEN,
             **parts,
         )
+
+
+def _content(value: Any) -> list[Object]:
+    """Return the parts of `Content.*`; a script can also write such a table by hand.
+
+    Raises:
+        OutputInvalid: They are no typed parts.
+    """
+    parts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else []
+    if not parts or not all(_is_part(part) for part in parts):
+        raise OutputInvalid("'$content' is no list of content", hint="make it with Content.*")
+    return parts
+
+
+def _is_part(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    part = cast(Object, value)
+    fields = [part.get(name) for name in ("text", "data", "uri", "media_type")]
+    return part.get("type") in _CONTENT_TYPES and all(
+        field is None or isinstance(field, str) for field in fields
+    )
+
+
+_CONTENT_TYPES = ("text", "image", "audio", "resource")
 
 
 def _prompt(input: JSON) -> JSON:

@@ -285,7 +285,7 @@ class Performer:
         spec = read_spec(target, own.origin, default_name="inline")
         inline = make_castable(spec, own.origin, own.engine)
         # A declaration made in the middle of a cast grants itself nothing.
-        return replace(inline, granted=own.granted)
+        return replace(inline, granted=own.granted, owner=own.state_name)
 
     def _named(self, name: str) -> Castable:
         granted = self._castable.granted
@@ -363,14 +363,14 @@ class Performer:
 
     async def _read_state(self, effect: ReadState) -> JSON:
         return await self._services.scopes.get(
-            self._caller, self._castable.name, effect.scope, effect.key
+            self._caller, self._castable.state_name, effect.scope, effect.key
         )
 
     async def _write_state(self, effect: WriteState) -> JSON:
         await self._act()
         return await self._services.scopes.set(
             self._caller,
-            self._castable.name,
+            self._castable.state_name,
             effect.scope,
             effect.key,
             effect.value,
@@ -381,7 +381,7 @@ class Performer:
         await self._act()
         return await self._services.scopes.delete(
             self._caller,
-            self._castable.name,
+            self._castable.state_name,
             effect.scope,
             effect.key,
             if_version=effect.if_version,
@@ -390,13 +390,13 @@ class Performer:
     async def _increment_state(self, effect: IncrementState) -> JSON:
         await self._act()
         return await self._services.scopes.increment(
-            self._caller, self._castable.name, effect.scope, effect.key, by=effect.by
+            self._caller, self._castable.state_name, effect.scope, effect.key, by=effect.by
         )
 
     async def _scan_state(self, effect: ScanState) -> JSON:
         return await self._services.scopes.scan(
             self._caller,
-            self._castable.name,
+            self._castable.state_name,
             effect.scope,
             effect.prefix,
             after=effect.after,

@@ -114,6 +114,11 @@ def outcome_of(run: Run) -> Outcome:
     )
 
 
+def is_run_id(text: str) -> bool:
+    """Return whether a text has the form of an id that `new_run_id` makes."""
+    return len(text) == 36 and text.isascii() and text.isalnum()
+
+
 def new_run_id(now: float) -> str:
     """Return an id that sorts by time and cannot be guessed: 12 hex of ms, 24 hex of chance."""
     return f"{int(now * 1000):012x}{os.urandom(12).hex()}"

@@ -22,6 +22,9 @@ from llmspell.values import JSON, FunctionRef
 
 Perform: TypeAlias = Callable[[Effect], Coroutine[Any, Any, Any]]
 
+EVENTS_AT_ONCE = 50
+"""Effects begun before other casts get a turn of the event loop."""
+
 
 class ScriptSession:
     """Drives one script until it is closed.
@@ -104,8 +107,10 @@ class ScriptSession:
             while True:
                 await self._queued.wait()
                 self._queued.clear()
-                for event in await self._script.exchange():
+                for number, event in enumerate(await self._script.exchange(), 1):
                     self._handle(event)
+                    if number % EVENTS_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # thousands of effects must not hold up others
         except LlmspellError as error:
             self._fail(error)
         except asyncio.CancelledError:

@@ -69,6 +69,8 @@ def _read_extension(code: int, data: memoryview) -> object:
 
 _encoder = msgspec.msgpack.Encoder()
 _sorted_encoder = msgspec.msgpack.Encoder(order="sorted")
+_checker = msgspec.json.Encoder(enc_hook=lambda _: None)
+"""Refuses what decodes but is no JSON, such as a list for a key. Functions pass."""
 _decoder = msgspec.msgpack.Decoder(list[list[Any]], ext_hook=_read_extension)
 
 
@@ -136,7 +138,12 @@ def unpack(frame: bytes) -> list[list[Any]]:
     Raises:
         ValueError: It is none (`msgspec.DecodeError`): the worker is not to be trusted any more.
     """
-    return _decoder.decode(frame)
+    try:
+        events = _decoder.decode(frame)
+        _checker.encode(events)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return events
 
 
 def failure(code: str, message: str) -> bytes:

@@ -6,7 +6,6 @@ any script language beyond how a key looks in its source.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from llmspell.errors import (
     SpecMissing,
     SpecUnknownKey,
     SpecUnsupportedNeed,
+    nearest,
 )
 from llmspell.spec.declaration import (
     AgentLimits,
@@ -32,6 +32,9 @@ from llmspell.spec.declaration import (
 )
 from llmspell.spec.shorthand import ShorthandError, to_schema
 from llmspell.values import JSON, FunctionRef, Object
+
+MAX_STEPS = 200
+"""Most steps of one workflow node; nodes nest."""
 
 _KINDS = ("spell", "agent", "tool", "workflow")
 _CONSTRUCTORS = {"spell": "Spell.create", "agent": "Agent.create", "tool": "Tool.create"}
@@ -266,7 +269,14 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
             hint="put every step into branches, or leave all unnamed",
             where=origin.where(line),
         )
-    for step in [*steps, *cast(Object, branches).values()]:
+    everything = [*steps, *cast(Object, branches).values()]
+    if len(everything) > MAX_STEPS:
+        raise SpecError(
+            f"{what} has {len(everything)} steps; the limit is {MAX_STEPS}",
+            hint="nest workflows, or loop in a run function",
+            where=origin.where(line),
+        )
+    for step in everything:
         _check_step(step, what, line, origin)
 
 
@@ -351,8 +361,8 @@ def _known(fields: Object, allowed: set[str], what: str, line: int, origin: Orig
     for key in fields:
         if key in allowed:
             continue
-        close = difflib.get_close_matches(key, sorted(allowed), n=1)
-        suggestion = f"did you mean {close[0]!r}? " if close else ""
+        close = nearest(key, sorted(allowed))
+        suggestion = f"did you mean {close!r}? " if close else ""
         raise SpecUnknownKey(
             f"unknown key {key!r} in {what}",
             hint=f"{suggestion}Allowed: {', '.join(sorted(allowed))}",

@@ -1,4 +1,4 @@
--- must: completed | spell.raised | spec.invalid | workflow.failed | workflow.unknown_placeholder | input.invalid
+-- must: output.invalid | completed | spell.raised | spec.invalid | workflow.failed | workflow.unknown_placeholder | input.invalid
 -- Steps whose names are paths, forms and each other.
 return Spell.create { run = function(input, ctx)
   local echo = function(run) return { ["$kind"] = "ref", name = "vault", previous = run.previous } end

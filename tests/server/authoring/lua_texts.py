@@ -10,13 +10,17 @@ NAMES = st.sampled_from(
 EXPRESSIONS = st.deferred(
     lambda: st.one_of(
         NAMES,
-        st.sampled_from(["1", "0x1p4", '"a"', "[[b]]", "nil", "true", "...", "'\\z q'", '"\\u{7f}"']),
+        st.sampled_from(
+            ["1", "0x1p4", '"a"', "[[b]]", "nil", "true", "...", "'\\z q'", '"\\u{7f}"']
+        ),
         st.builds("{} .. {}".format, EXPRESSIONS, EXPRESSIONS),
         st.builds("({})".format, EXPRESSIONS),
         st.builds("-{}".format, EXPRESSIONS),
         st.builds("{}.{}".format, NAMES, NAMES),
         st.builds("{}:{}{{ {} = {} }}".format, NAMES, NAMES, NAMES, EXPRESSIONS),
-        st.builds("{}.create {{ {} = {}, [{}] = {} }}".format, NAMES, NAMES, EXPRESSIONS, NAMES, NAMES),
+        st.builds(
+            "{}.create {{ {} = {}, [{}] = {} }}".format, NAMES, NAMES, EXPRESSIONS, NAMES, NAMES
+        ),
         st.builds("function({}) {} end".format, NAMES, STATEMENTS),
     )
 )
@@ -41,8 +45,11 @@ STATEMENTS: st.SearchStrategy[str] = st.deferred(
 )
 TOKENS = st.lists(
     st.sampled_from(
-        ["{", "}", "(", ")", "[", "[[", "]]", "--[[", "end", "function", "if", "then", "local", "="]
-        + ["return", "..", "::", '"', "'", "\\", "\0", "\n", "Agent.create", "x", "1e", "é", "<close>"]
+        [
+            *"{ } ( ) [ [[ ]] --[[ end function if then local = return .. :: <close>".split(),
+            *("Agent.create x 1e é \0 \\ \" '".split()),
+            "\n",
+        ]
     ),
     max_size=40,
 ).map(" ".join)

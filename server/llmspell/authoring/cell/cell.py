@@ -101,6 +101,9 @@ class Cell:
             return text
         if self._goes_on(text, expression) or self._goes_on(text, statement):
             return None
+        last = self.line + text.count("\n")
+        if statement.where == f"{NAME}:{last + 1}":  # where the `end` of ours stands
+            statement.where = f"{NAME}:{last}"
         raise statement
 
     async def _problem(self, chunk: str) -> SpecSyntax | None:

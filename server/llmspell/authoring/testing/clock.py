@@ -7,12 +7,17 @@ import heapq
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
 
 START = 1_700_000_000.0
 """The time at which every test begins, in Unix seconds."""
 
 _SETTLE_TURNS = 100
 """Turns of the event loop after which nothing more comes of what is done in this process."""
+
+
+_Waiting: TypeAlias = "list[tuple[float, int, asyncio.Future[None]]]"
+"""A heap: the time waited for, the order of coming, and who waits."""
 
 
 class VirtualClock:
@@ -30,8 +35,8 @@ class VirtualClock:
         self._is_busy = is_busy
         self._now = START
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._alarms: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sleepers: _Waiting = []
+        self._alarms: _Waiting = []
         self._turning: asyncio.Task[None] | None = None
 
     def time(self) -> float:
@@ -63,25 +68,23 @@ class VirtualClock:
         """Return a context that raises `TimeoutError` once the time has passed its end."""
         return self._timeout(seconds)
 
-    def _wait(
-        self, waiting: list[tuple[float, int, asyncio.Future[None]]], seconds: float
-    ) -> asyncio.Future[None]:
+    def _wait(self, waiting: _Waiting, seconds: float) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(waiting, (self._now + seconds, next(self._order), waiter))
         return waiter
 
     async def _turn(self) -> None:
-        """Wake the sleepers one by one, each when nothing else goes on any more."""
-        while self._sleepers:
+        """Go from one time that somebody waits for to the next, while anybody sleeps."""
+        while sleep := _first(self._sleepers):
             await self._idle()
             for _ in range(_SETTLE_TURNS):
                 await asyncio.sleep(0)
-            if self._is_busy():
+            if self._is_busy() or sleep != _first(self._sleepers):
                 continue
-            due, _, waiter = heapq.heappop(self._sleepers)
-            if not waiter.done():
-                self.set(max(self._now, due))
-                _wake(waiter)
+            alarm = _first(self._alarms)
+            # Who is timed out before the sleep is over must be told first.
+            next_time = sleep if alarm is None else min(sleep, alarm)
+            self.set(max(self._now, next_time))
         self._turning = None
 
     @asynccontextmanager
@@ -103,6 +106,13 @@ class VirtualClock:
             finally:
                 alarm.remove_done_callback(ring)
                 alarm.cancel()
+
+
+def _first(waiting: _Waiting) -> float | None:
+    """Return the earliest time that somebody still waits for, or None."""
+    while waiting and waiting[0][2].done():
+        heapq.heappop(waiting)
+    return waiting[0][0] if waiting else None
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -13,6 +13,7 @@ from llmspell.errors import (
     LimitError,
     LimitWallClock,
     LlmspellError,
+    OutputTooLarge,
     WorkerDied,
 )
 from llmspell.runtime import wire
@@ -35,6 +36,8 @@ _REPLAY_FRACTION = 0.25
 """How much of a slice the search for an endless loop may take."""
 _REPLAY_LEAST_SECONDS = 0.05
 _FAILED = b"\x91\x92" + wire.pack(["failed"])[1:]
+_MAX_REPLIES = 1000
+"""Replies one frame may be answered in."""
 _EMPTY_FRAME = wire.frames([], 0)[0]
 
 
@@ -138,8 +141,19 @@ class LuaScript(Generic[WorkerT]):
             events: list[ScriptEvent] = []
             for frame in frames:
                 is_complete = await self._exchange_frame(worker, frame, events)
-                while not is_complete:
+                for _ in range(_MAX_REPLIES):
+                    if is_complete:
+                        break
                     is_complete = await self._exchange_frame(worker, _EMPTY_FRAME, events)
+                if not is_complete:
+                    worker.close()
+                    raise OutputTooLarge(
+                        "the script has more to say than it may", where=self._program.name
+                    )
+            if self._open_tasks and not (self._open_requests or self._queue):
+                # Every task waits for the answer to a request: without one, nothing would come.
+                worker.close()
+                raise WorkerDied("the script waits for nothing", where=self._program.name)
             return events
         except LlmspellError as error:
             self._failure = error

@@ -90,7 +90,9 @@ class TestDeclaring:
         named = [(result.name, result.line) for result in results]
         assert named == [("outer inner first", 7), ("outer second", 9), ("third", 11)]
 
-    async def test_each_test_has_a_state_a_store_and_a_time_of_its_own(self, tmp_path: Path) -> None:
+    async def test_each_test_has_a_state_a_store_and_a_time_of_its_own(
+        self, tmp_path: Path
+    ) -> None:
         body = """
           count = (count or 0) + 1
           expect(count).to_equal(1)
@@ -228,7 +230,7 @@ class TestExpecting:
               expect(function() error "plain" end).to_fail(nil, "plain")
             end)
             """,
-            picky='return Spell.create { run = function() '
+            picky="return Spell.create { run = function() "
             'error { code = "picky.no", message = "I dislike it" } end }',
         )
 
@@ -264,7 +266,7 @@ class TestSpells:
               expect(function() spell("nosuch").state:get "x" end).to_fail "spell.not_found"
             end)
             """,
-            sly='return Spell.create { run = function(input) '
+            sly="return Spell.create { run = function(input) "
             'return Spell.get("ec" .. "ho"):cast {} end }',
         )
 
@@ -279,10 +281,12 @@ class TestSpells:
             it("is somebody", function()
               local ann = spell("who", { user = "ann", session = "s", message = { parts = {} } })
               local ben = spell("who", { user = "ben" })
-              expect(ann:cast()).to_equal { user = "ann", session = "s", kept = 1, said = { parts = {} } }
+              local said = { parts = {} }
+              expect(ann:cast()).to_equal { user = "ann", session = "s", kept = 1, said = said }
               expect(ann:cast().kept).to_equal(2)
               expect(ben:cast()).to_equal { user = "ben", session = "test", kept = 1 }
-              expect(function() spell("who", { usr = "x" }):cast() end).to_fail(nil, "unknown key 'usr'")
+              local odd = spell("who", { usr = "x" })
+              expect(function() odd:cast() end).to_fail(nil, "unknown key 'usr'")
             end)
             """,
             who=who,
@@ -297,7 +301,10 @@ class TestSpells:
     async def test_a_spell_that_computes_for_ever_fails_its_test_alone(
         self, tmp_path: Path
     ) -> None:
-        loop = "return Spell.create { limits = { slice_seconds = 0.1 }, run = function() while true do end end }"
+        loop = (
+            "return Spell.create { limits = { slice_seconds = 0.1 },"
+            " run = function() while true do end end }"
+        )
         results = await run(
             tmp_path,
             """
@@ -342,7 +349,8 @@ class TestMocks:
             it("sees a model fail", function()
               mock.model { { error = "rate_limit" } }
               mock.tool("lookup", 1)
-              expect(function() spell("asker"):cast { question = "?" } end).to_fail "model.rate_limit"
+              local asker = spell "asker"
+              expect(function() asker:cast { question = "?" } end).to_fail "model.rate_limit"
             end)
             """,
         )
@@ -465,8 +473,9 @@ class TestTime:
             tmp_path,
             """
             it("is stopped", function()
-              expect(spell("napper"):cast { seconds = 9 }).to_be_a "number"
-              expect(function() spell("napper"):cast { seconds = 11 } end).to_fail "limit.wall_clock"
+              local napper = spell "napper"
+              expect(napper:cast { seconds = 9 }).to_be_a "number"
+              expect(function() napper:cast { seconds = 11 } end).to_fail "limit.wall_clock"
             end)
             """,
         )
