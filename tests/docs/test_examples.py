@@ -1,6 +1,6 @@
 """The examples of README and docs are true: their spells load, their sessions print what they say.
 
-A `lua` block is a whole spell file. A `console` block is a session in a fresh project that
+A `lua` block is a whole spell file, or a whole test file when it begins with `describe(`. A `console` block is a session in a fresh project that
 holds the spells of its page; lines that begin with `$ llmspell` are run, and must print the
 lines that follow them, where a line of `...` stands for any lines. A `toml` block is a settings
 file, a `python` block a program beside a project `my-spells`. Commands in other blocks are not
@@ -34,6 +34,8 @@ PLAIN = [*blocks(""), *blocks("sh")]
 
 def name_of(block: Block) -> str:
     """Return the file name of an example: its spell's name, as `init` would name it."""
+    if block.text.startswith("describe("):
+        return f"example_{block.line}_test"
     named = re.search(r'^\s*name\s*=\s*"(\w+)"', block.text, re.MULTILINE)
     return named[1] if named else f"example_{block.line}"
 

@@ -46,9 +46,9 @@ STATEMENTS: st.SearchStrategy[str] = st.deferred(
 TOKENS = st.lists(
     st.sampled_from(
         [
-            *"{ } ( ) [ [[ ]] --[[ end function if then local = return .. :: <close>".split(),
-            *("Agent.create x 1e é \0 \\ \" '".split()),
-            "\n",
+            *("{", "}", "(", ")", "[", "[[", "]]", "--[[", "end", "function", "if", "then"),
+            *("local", "=", "return", "..", "::", "<close>", "Agent.create", "x", "1e", "é"),
+            *("\0", "\\", '"', "'", "\n"),
         ]
     ),
     max_size=40,
