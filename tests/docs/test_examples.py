@@ -1,10 +1,10 @@
 """The examples of README and docs are true: their spells load, their sessions print what they say.
 
-A `lua` block is a whole spell file, or a whole test file when it begins with `describe(`. A `console` block is a session in a fresh project that
-holds the spells of its page; lines that begin with `$ llmspell` are run, and must print the
-lines that follow them, where a line of `...` stands for any lines. A `toml` block is a settings
-file, a `python` block a program beside a project `my-spells`. Commands in other blocks are not
-run; they must be commands there are.
+A `lua` block is a whole spell file, or a whole test file when it begins with `describe(`. A
+`console` block is a session in a fresh project that holds the spells of its page; lines that begin
+with `$ llmspell` are run, and must print the lines that follow them, where a line of `...` stands
+for any lines. A `toml` block is a settings file, a `python` block a program beside a project
+`my-spells`. Commands in other blocks are not run; they must be commands there are.
 """
 
 from __future__ import annotations
