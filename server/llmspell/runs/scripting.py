@@ -23,7 +23,7 @@ from llmspell.values import JSON, FunctionRef
 Perform: TypeAlias = Callable[[Effect], Coroutine[Any, Any, Any]]
 
 EVENTS_AT_ONCE = 50
-"""Effects begun before other casts get a turn of the event loop."""
+"""Effects begun, or ended, before other casts get a turn of the event loop."""
 
 
 class ScriptSession:
@@ -41,6 +41,7 @@ class ScriptSession:
         self._effects: dict[asyncio.Task[Any], int] = {}
         self._open: dict[int, asyncio.Task[Any]] = {}
         self._unwanted: set[int] = set()
+        self._enders: set[asyncio.Task[None]] = set()
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._failure: LlmspellError | None = None
@@ -76,11 +77,11 @@ class ScriptSession:
 
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
-        for task in [*self._effects, *([self._pump] if self._pump else [])]:
-            task.cancel()
-        await asyncio.gather(
-            *self._effects, *([self._pump] if self._pump else []), return_exceptions=True
-        )
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        await _end([*self._effects])
+        await asyncio.gather(*self._enders, return_exceptions=True)
         await self._script.close()
 
     async def _result(self, task: int, perform: Perform) -> JSON:
@@ -98,9 +99,7 @@ class ScriptSession:
             # Whoever stops waiting, or has a result, has no use for what is still under way.
             self._waiting.pop(task, None)
             del self._performing[task]
-            for effect, root in self._effects.items():
-                if root == task:
-                    effect.cancel()
+            self._end_soon([effect for effect, root in self._effects.items() if root == task])
 
     async def _run(self) -> None:
         try:
@@ -144,6 +143,8 @@ class ScriptSession:
         del self._effects[effect], self._open[request.call]
         is_unwanted = request.call in self._unwanted
         self._unwanted.discard(request.call)
+        if self._failure is not None:
+            return  # the script is gone
         ok, value = False, None
         if effect.cancelled():
             if not is_unwanted:
@@ -172,8 +173,24 @@ class ScriptSession:
             if not waiter.done():
                 waiter.set_exception(error)
         self._waiting.clear()
-        for task in self._effects:
-            task.cancel()
+        self._end_soon([*self._effects])
+
+    def _end_soon(self, effects: list[asyncio.Task[Any]]) -> None:
+        for effect in effects[:EVENTS_AT_ONCE]:
+            effect.cancel()
+        if len(effects) > EVENTS_AT_ONCE:
+            ender = asyncio.get_running_loop().create_task(_end(effects[EVENTS_AT_ONCE:]))
+            self._enders.add(ender)
+            ender.add_done_callback(self._enders.discard)
+
+
+async def _end(effects: list[asyncio.Task[Any]]) -> None:
+    """Cancel effects and wait for their ends, some at a time: each end takes a turn of the loop."""
+    for start in range(0, len(effects), EVENTS_AT_ONCE):
+        some = effects[start : start + EVENTS_AT_ONCE]
+        for effect in some:
+            effect.cancel()
+        await asyncio.gather(*some, return_exceptions=True)
 
 
 async def _perform(request: Requested, perform: Perform) -> Any:
