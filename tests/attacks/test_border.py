@@ -179,7 +179,9 @@ async def test_replies_of_any_shape_end_one_cast_with_a_clean_error(
 
 async def test_a_flood_of_requests_ends_with_the_worker(house: Attacked) -> None:
     flood = [["loaded"]] + [["request", 1, n, "state.get", {"key": "k"}] for n in range(500)]
-    assert await cast(house, orders([events(*flood)])) in ("limit.worker_died", "limit.exceeded")
+    # It says nothing more: on a busy machine the clock may end it before its own end is seen.
+    ends = ("limit.worker_died", "limit.exceeded", "limit.wall_clock")
+    assert await cast(house, orders([events(*flood)])) in ends
 
 
 async def test_requests_to_the_vault_are_refused_whoever_asks(house: Attacked) -> None:
