@@ -24,6 +24,7 @@ from tests.attacks.house import (
     zygotes,
 )
 from tests.attacks.programs import Program, read_programs
+from tests.support.lacking import lacking
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.hypothesis]
 
@@ -105,4 +106,4 @@ async def test_no_process_holds_the_data_of_two(house: Attacked) -> None:
             owners = {name for name, marks in MARKS.items() if found & set(marks)}
             assert len(owners) <= 1, f"a worker holds what belongs to {sorted(owners)}"
     except PermissionError:
-        pytest.skip("this system lets nobody look into another process's memory")
+        lacking("this system lets nobody look into another process's memory")

@@ -26,6 +26,7 @@ from llmspell.errors import (
 from llmspell.state.keys import pack
 from llmspell.state.rocks import RocksStore
 from llmspell.state.store import FORMAT_VERSION, Check, DeletePrefix, Durability, Family, Key, Put
+from tests.support.lacking import lacking
 
 _WRITER = Path(__file__).with_name("writer.py")
 _FAMILIES = (Family.KV, Family.RUN, Family.EVENT)
@@ -326,7 +327,7 @@ def test_a_full_disk_refuses_writes_keeps_reading_and_loses_nothing(tmp_path: Pa
         shutil.which("unshare") is None
         or subprocess.run([*mount, small], capture_output=True, check=False).returncode
     ):
-        pytest.skip("this machine lets nobody mount a small disk")
+        lacking("this machine lets nobody mount a small disk")
     done = subprocess.run(
         [*mount, f"{small} && exec '{sys.executable}' '{_WRITER}' '{disk}/db' fill"],
         capture_output=True,
