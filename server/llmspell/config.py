@@ -12,16 +12,28 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from llmspell import bridge
+from llmspell.durations import seconds_of
 from llmspell.errors import ConfigError, nearest
+from llmspell.schedule import Schedule
+from llmspell.sizes import bytes_of
 from llmspell.values import Object
 
 ENVIRONMENT_PREFIX = "LLMSPELL_"
 _RESERVED = frozenset({"PROJECT", "STATE", "CONFIG", "FAILPOINT", "ALLOW_NETWORK"})
+Seconds = Annotated[float, BeforeValidator(seconds_of)]
+Bytes = Annotated[int, BeforeValidator(bytes_of)]
 _REFERENCE = re.compile(r"^\$\{(env|file):([^}]+)\}$")
 
 
@@ -41,6 +53,12 @@ class ModelSettings(_Section):
     )
     timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest time one model call may take."
+    )
+    worst_usd_per_million_tokens: float | None = Field(
+        default=None,
+        gt=0,
+        description="What a model of unknown price is taken to cost; "
+        "without it no such model is asked where a spell limits its US dollars.",
     )
 
 
@@ -91,6 +109,20 @@ class LimitSettings(_Section):
     model_calls: int = Field(
         default=200, gt=0, description="Model calls of one cast and its children."
     )
+    tool_calls: int = Field(
+        default=1_000, gt=0, description="Tool calls of the agents of one cast and its children."
+    )
+    children: int = Field(default=10_000, gt=0, description="Casts begun below one cast.")
+    tokens: int = Field(
+        default=10_000_000,
+        gt=0,
+        description="Tokens that models read and write for one cast and its children.",
+    )
+    usd: float = Field(
+        default=20.0,
+        gt=0,
+        description="US dollars of one cast and its children; models of unknown price count as 0.",
+    )
     log_events: int = Field(
         default=10_000, gt=0, description="Log lines and parts one run may emit."
     )
@@ -137,6 +169,81 @@ class RuntimeSettings(_Section):
     )
 
 
+class RunSettings(_Section):
+    """`[runs]`: how long runs are kept, and what they may gather meanwhile."""
+
+    keep: Seconds = Field(
+        default="30d", validate_default=True, description="How long an ended run is kept."
+    )
+    keep_plain: Seconds = Field(
+        default="24h",
+        validate_default=True,
+        description="How long a cast is kept that had no effects.",
+    )
+    keep_count: int = Field(
+        default=100_000, gt=0, description="Runs kept of one principal, the newest."
+    )
+    keep_bytes: Bytes = Field(
+        default="1GB",
+        validate_default=True,
+        description="Size of the runs kept of one principal, the newest.",
+    )
+    ask: Seconds = Field(
+        default="24h", validate_default=True, description="How long a question waits for an answer."
+    )
+    history: int = Field(default=10_000, gt=0, description="Effects that one run may record.")
+    idempotency: Seconds = Field(
+        default="24h",
+        validate_default=True,
+        description="How long an idempotency key leads to the run it began.",
+    )
+
+
+class ScheduleSettings(Schedule):
+    """`[[schedules]]`: a spell that is cast by itself."""
+
+    spell: str = Field(max_length=48, description="Name of the spell.")
+    name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="Name of the schedule; made of the rest when empty.",
+    )
+    principal: str = Field(
+        default="", description="Whose run it is; the person who runs llmspell when empty."
+    )
+
+
+class StateSettings(_Section):
+    """`[state]`: the database."""
+
+    checkpoint_every: Seconds = Field(
+        default="1h",
+        validate_default=True,
+        ge=60,
+        description="How often the database is copied into checkpoints/, while it changes.",
+    )
+    checkpoints_hourly: int = Field(default=24, ge=1, description="Checkpoints kept, the newest.")
+    checkpoints_daily: int = Field(
+        default=7, ge=0, description="Days of which the last checkpoint is kept besides."
+    )
+    quota_bytes: Bytes = Field(
+        default="2GB",
+        validate_default=True,
+        gt=0,
+        description="What spells may keep for one tenant, keys and values together.",
+    )
+    quota_keys: int = Field(default=2_000_000, gt=0, description="Keys they may keep for it.")
+    scope_quota_bytes: Bytes = Field(
+        default="1GB",
+        validate_default=True,
+        gt=0,
+        description="What they may keep of it in one scope: spell, session, user, shared or run.",
+    )
+    scope_quota_keys: int = Field(
+        default=1_000_000, gt=0, description="Keys they may keep in one scope."
+    )
+
+
 class OwnerSettings(_Section):
     """`[owner]`: the process that owns the state directory."""
 
@@ -172,6 +279,8 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     server: ServerSettings = ServerSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    runs: RunSettings = RunSettings()
+    state: StateSettings = StateSettings()
     owner: OwnerSettings = OwnerSettings()
     a2a: A2ASettings = A2ASettings()
     log: LogSettings = LogSettings()
@@ -179,6 +288,18 @@ class Settings(_Section):
         default_factory=lambda: ["*"],
         description="Spells published, by name; * = all of the project.",
     )
+    schedules: list[ScheduleSettings] = Field(
+        default_factory=list[ScheduleSettings], description="What is cast by itself, and when."
+    )
+
+    @field_validator("schedules")
+    @classmethod
+    def _names_differ(cls, schedules: list[ScheduleSettings]) -> list[ScheduleSettings]:
+        names = [schedule.name for schedule in schedules if schedule.name]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two schedules have the name {twice!r}")
+        return schedules
 
 
 class Project(BaseModel):
@@ -224,6 +345,18 @@ class Project(BaseModel):
             raise ConfigError(
                 f"the secret file {name!r} cannot be read: {error.strerror}"
             ) from None
+
+    def secrets(self) -> list[str]:
+        """Return what must not be shown: providers' keys, and what the environment calls a secret.
+
+        Raises:
+            ConfigError: See `secret`.
+        """
+        named = [self.secret(provider.api_key) for provider in self.settings.providers.values()]
+        suffixes = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+        return named + [
+            value for name, value in self.environment.items() if name.upper().endswith(suffixes)
+        ]
 
 
 def _parse(text: str) -> Any:
@@ -288,10 +421,15 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
         field = model.model_fields.get(str(part))
         if field is None:
             return []
-        model = ProviderSettings if part == "providers" else field.annotation
-        if part == "providers":
+        if part in _ITEMS:
+            model = _ITEMS[str(part)]
             break
+        model = field.annotation
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+_ITEMS: dict[str, type[BaseModel]] = {"providers": ProviderSettings, "schedules": ScheduleSettings}
+"""Sections of which there are several: what one of them is."""
 
 
 def _explain(error: ValidationError, origin: str) -> ConfigError:
@@ -305,7 +443,8 @@ def _explain(error: ValidationError, origin: str) -> ConfigError:
         return ConfigError(
             f"{origin}: unknown setting {name!r}", hint=f"{hint}allowed: {', '.join(allowed)}"
         )
-    return ConfigError(f"{origin}: setting {name!r}: {first['msg']}")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return ConfigError(f"{origin}: setting {name!r}: {message}")
 
 
 def load_settings(

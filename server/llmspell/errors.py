@@ -30,6 +30,7 @@ The tree:
     │   ├── LimitMemory           limit.memory
     │   ├── LimitBusy             limit.busy
     │   ├── WorkerDied            limit.worker_died
+    │   ├── LimitHistory          limit.history
     │   └── BudgetExhausted       budget.exhausted
     │       └── BudgetUnknownPrice  budget.unknown_price
     ├── RunError                  run.failed
@@ -37,7 +38,14 @@ The tree:
     │   ├── RunCanceled           run.canceled
     │   ├── RunNotCancelable      run.not_cancelable
     │   ├── RunNotWaiting         run.not_waiting
-    │   └── RunInterrupted        run.interrupted
+    │   ├── RunInterrupted        run.interrupted
+    │   ├── RunDiverged           run.diverged
+    │   ├── RunCollected          run.collected
+    │   ├── IdempotencyConflict   idempotency.conflict
+    │   └── AskError              ask.failed
+    │       ├── AskDeclined       ask.declined
+    │       ├── AskExpired        ask.expired
+    │       └── AskInvalid        ask.invalid
     ├── WorkflowError             workflow.failed
     │   └── TemplateError         workflow.unknown_placeholder
     ├── ModelError                model.failed
@@ -55,7 +63,9 @@ The tree:
     │   ├── StateTooLarge         state.too_large
     │   ├── StateNewerFormat      state.newer_format
     │   ├── StateCorrupt          state.corrupt
-    │   └── StateDiskFull         state.disk_full
+    │   ├── StateDiskFull         state.disk_full
+    │   ├── StateQuota            state.quota_exceeded
+    │   └── StateForeign          state.cross_tenant
     ├── OwnerError                owner.failed
     │   ├── OwnerUnreachable      owner.unreachable
     │   ├── OwnerStopping         owner.stopping
@@ -343,6 +353,13 @@ class WorkerDied(LimitError):
     code = "limit.worker_died"
 
 
+class LimitHistory(LimitError):
+    """The run recorded more effects than one run may."""
+
+    code = "limit.history"
+    hint_text = "begin anew with what is left to do: ctx:continue_as_new(input)"
+
+
 class BudgetExhausted(LimitError):
     """A cast and its children spent what they were given; `data` says which limit."""
 
@@ -395,6 +412,52 @@ class RunInterrupted(RunError):
     code = "run.interrupted"
     hint_text = "cast the spell again"
     retryable = True
+
+
+class RunDiverged(RunError):
+    """A resumed run asked for something else than it did before; `data` shows both sides."""
+
+    code = "run.diverged"
+    hint_text = "go on from the last good step: llmspell runs fork ID --step N"
+
+
+class RunCollected(RunError):
+    """The run was deleted: it ended longer ago than runs are kept."""
+
+    code = "run.collected"
+    hint_text = "raise the setting runs.keep to keep runs longer"
+
+
+class IdempotencyConflict(RunError):
+    """The idempotency key was used for another input or another version of the spell."""
+
+    code = "idempotency.conflict"
+    hint_text = "use a new key for a new cast"
+
+
+class AskError(RunError):
+    """A question to a person brought no answer."""
+
+    code = "ask.failed"
+
+
+class AskDeclined(AskError):
+    """The person declined to answer."""
+
+    code = "ask.declined"
+
+
+class AskExpired(AskError):
+    """Nobody answered in time."""
+
+    code = "ask.expired"
+
+
+class AskInvalid(AskError):
+    """The answer does not fit the question; the question is still open."""
+
+    code = "ask.invalid"
+    hint_text = "answer what the question's schema asks for"
 
 
 class WorkflowError(LlmspellError):
@@ -505,7 +568,7 @@ class StateCorrupt(StateError):
     """The database is damaged. Nothing was repaired or deleted."""
 
     code = "state.corrupt"
-    hint_text = "copy the state directory aside before anything else"
+    hint_text = "copy the state directory aside, then restore a checkpoint: llmspell state restore"
 
 
 class StateDiskFull(StateError):
@@ -514,6 +577,19 @@ class StateDiskFull(StateError):
     code = "state.disk_full"
     hint_text = "free some space, then try again"
     retryable = True
+
+
+class StateQuota(StateError):
+    """The tenant or the scope would hold more than it may; `data["limit"]` names the limit."""
+
+    code = "state.quota_exceeded"
+    hint_text = "delete what is not needed, or raise the setting in [state]"
+
+
+class StateForeign(StateError):
+    """A transaction touched the keys of two tenants."""
+
+    code = "state.cross_tenant"
 
 
 class OwnerError(LlmspellError):

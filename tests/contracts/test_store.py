@@ -11,13 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.errors import StateConflict, StateError, StateTooLarge
+from llmspell.clock import Clock, ManualClock
+from llmspell.errors import StateConflict, StateError, StateQuota, StateTooLarge
+from llmspell.state.changes import MAX_TOLD, REMEMBERED
+from llmspell.state.keys import pack
 from llmspell.state.memory import MemoryStore
 from llmspell.state.rocks import RocksStore
 from llmspell.state.store import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
+    Change,
+    Changes,
     Check,
+    CheckRange,
     Delete,
     DeletePrefix,
     Durability,
@@ -25,7 +31,9 @@ from llmspell.state.store import (
     Family,
     Key,
     Put,
+    Quotas,
     Store,
+    Usage,
     Write,
 )
 
@@ -35,7 +43,9 @@ KV = Family.KV
 class Open(Protocol):
     """How a backend is opened."""
 
-    def __call__(self, path: Path) -> Store: ...
+    def __call__(
+        self, path: Path, *, clock: Clock | None = None, quotas: Quotas | None = None
+    ) -> Store: ...
 
 
 _BACKENDS: dict[str, Open] = {"memory": MemoryStore.open, "rocksdb": RocksStore.open}
@@ -47,8 +57,13 @@ def open_store(request: pytest.FixtureRequest) -> Open:
 
 
 @pytest.fixture
-async def store(open_store: Open, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = open_store(tmp_path / "db")
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def store(open_store: Open, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
+    opened = open_store(tmp_path / "db", clock=clock)
     yield opened
     await opened.close()
 
@@ -519,6 +534,405 @@ async def test_closing_acknowledges_the_durable_commits_under_way(
         assert len(set(await asyncio.gather(*commits))) == 10
 
 
+# --- expiry
+
+
+async def test_a_key_is_there_until_the_moment_it_expires(store: Store, clock: ManualClock) -> None:
+    ends = clock.time() + 10.25
+    version = await store.commit([Put(KV, ("a",), b"1", ends), Put(KV, ("b",), b"2")])
+    assert await store.get(KV, ("a",)) == Entry(b"1", version, ends)
+    await clock.advance(10)
+    assert await store.get(KV, ("a",)) == Entry(b"1", version, ends)
+    view = store.view()
+    await clock.advance(0.25)
+    assert await store.get(KV, ("a",)) is None
+    assert _keys(await store.scan(KV, ())) == [("b",)]
+    assert _keys(await store.scan(KV, (), limit=1)) == [("b",)]
+    assert _keys(await store.scan(KV, (), reverse=True)) == [("b",)]
+    assert view.get(KV, ("a",)) == Entry(b"1", version, ends)  # a view stays in its moment
+    assert _keys(view.scan(KV, ())) == [("a",), ("b",)]
+    view.close()
+    view = store.view()
+    assert view.get(KV, ("a",)) is None
+    assert _keys(view.scan(KV, ())) == [("b",)]
+    view.close()
+
+
+async def test_an_expired_key_counts_as_absent_in_checks(store: Store, clock: ManualClock) -> None:
+    version = await store.commit([Put(KV, ("a",), b"1", clock.time() + 1)])
+    seen = CheckRange(KV, (), None, None, False, ((("a",), version),))
+    assert await store.commit([], checks=[Check(KV, ("a",), version), seen]) == version
+    await clock.advance(1)
+    for stale in (Check(KV, ("a",), version), seen):
+        with pytest.raises(StateConflict):
+            await store.commit([], checks=[stale])
+    await store.commit([Put(KV, ("a",), b"2")], checks=[Check(KV, ("a",), 0)])
+    assert await _value(store, ("a",)) == b"2"
+
+
+async def test_writing_a_key_again_says_anew_whether_it_expires(
+    store: Store, clock: ManualClock
+) -> None:
+    soon, later = clock.time() + 1, clock.time() + 9
+    await store.commit([Put(KV, (n,), b"", soon) for n in range(4)])
+    await store.commit([Put(KV, (0,), b""), Put(KV, (1,), b"", later), Delete(KV, (2,))])
+    await store.commit([Put(KV, (4,), b"", soon), Put(KV, (4,), b"")])
+    assert len(await store.scan(Family.TTL, ())) == 2
+    await clock.advance(1)
+    assert _keys(await store.scan(KV, ())) == [(0,), (1,), (4,)]
+    assert await store.sweep() == 1
+    await clock.advance(8)
+    assert await store.sweep() == 1
+    assert _keys(await store.scan(KV, ())) == [(0,), (4,)]
+    assert await store.scan(Family.TTL, ()) == []
+
+
+@pytest.mark.parametrize("family", [KV, Family.DEDUP])
+async def test_a_sweep_deletes_what_has_expired_and_nothing_else(
+    store: Store, clock: ManualClock, family: Family
+) -> None:
+    start = clock.time()
+    await store.commit([Put(family, (n,), b"", start + n) for n in range(1, 8)])
+    await store.commit([Put(family, ("stays",), b"")])
+    await clock.advance(5)
+    last = await store.commit([])
+    assert [await store.sweep(limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert await store.commit([]) == last + 3
+    assert _keys(await store.scan(family, ())) == [("stays",), (6,), (7,)]
+    await store.commit([DeletePrefix(family, ()), Put(family, (6,), b"again")])
+    await clock.advance(5)
+    await store.sweep()
+    assert _keys(await store.scan(family, ())) == [(6,)]
+    assert await store.scan(Family.TTL, ()) == []
+
+
+async def test_a_clock_that_moves_by_days_expires_what_was_due_meanwhile(
+    store: Store, clock: ManualClock
+) -> None:
+    start = clock.time()
+    await store.commit([Put(KV, ("h", n), b"", start + 3600 * n) for n in range(1, 97)])
+    await clock.advance(3 * 86400)
+    assert len(await store.scan(KV, ("h",))) == 24
+    assert await store.sweep() == 72
+    assert await store.usage(()) == Usage(24 * (len(pack(("h", 96)))), 24)
+
+
+# --- checks of ranges
+
+
+def _range(prefix: Key, rows: Sequence[tuple[Key, Entry]], **bounds: Key) -> CheckRange:
+    seen = tuple((key, entry.version) for key, entry in rows)
+    return CheckRange(KV, prefix, bounds.get("after"), bounds.get("before"), False, seen)
+
+
+async def test_a_range_holds_while_its_scan_finds_the_same(store: Store) -> None:
+    await _put(store, ("n", 1), ("n", 3), ("n", 5), ("m",))
+    check = _range(("n",), await store.scan(KV, ("n",)))
+    await _put(store, ("m",), ("o",))
+    await store.commit([Delete(KV, ("n", 2))], checks=[check])
+    empty = CheckRange(KV, ("x",), None, None, False, ())
+    await store.commit([Put(KV, ("x", 1), b"")], checks=[check, empty])
+    with pytest.raises(StateConflict, match="under"):
+        await store.commit([], checks=[empty])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        Put(KV, ("n", 2), b"phantom"),
+        Put(KV, ("n", 9), b"phantom"),
+        Put(KV, ("n", 3), repr(("n", 3)).encode()),
+        Delete(KV, ("n", 5)),
+        DeletePrefix(KV, ("n",)),
+    ],
+)
+async def test_a_range_fails_once_a_key_of_it_came_went_or_was_written(
+    store: Store, write: Write
+) -> None:
+    await _put(store, ("n", 1), ("n", 3), ("n", 5))
+    check = _range(("n",), await store.scan(KV, ("n",)))
+    await store.commit([write])
+    with pytest.raises(StateConflict):
+        await store.commit([Put(KV, ("a",), b"")], checks=[check])
+    assert await store.get(KV, ("a",)) is None
+
+
+async def test_a_range_is_no_wider_than_its_bounds(store: Store) -> None:
+    await _put(store, *[("n", n) for n in range(1, 6)])
+    after: Key = ("n", 1)
+    before: Key = ("n", 5)
+    rows = await store.scan(KV, ("n",), after=after, before=before)
+    check = _range(("n",), rows, after=after, before=before)
+    await _put(store, ("n", 0), ("n", 1), ("n", 5), ("n", 6))
+    await store.commit([], checks=[check])
+    partial = CheckRange(KV, ("n", "a"), None, None, True, ())
+    await _put(store, ("n", "b"))
+    await store.commit([Put(KV, ("n", "ab"), b"")], checks=[check, partial])
+    with pytest.raises(StateConflict):
+        await store.commit([], checks=[partial])
+
+
+# --- views
+
+
+async def test_a_view_shows_every_family_as_it_was(store: Store) -> None:
+    version = await _put(store, ("a",), ("b",), ("n", 1), ("n", 2))
+    await _put(store, ("r",), family=Family.RUN)
+    view = store.view()
+    assert view.version == version + 1
+    await store.commit(
+        [
+            Put(KV, ("a",), b"new"),
+            Delete(KV, ("b",)),
+            DeletePrefix(KV, ("n",)),
+            Put(KV, ("n", 3), b"new"),
+            Put(Family.RUN, ("r",), b"new"),
+            DeletePrefix(Family.EVENT, ()),
+        ]
+    )
+    await _put(store, ("e",), family=Family.EVENT)
+    assert view.get(KV, ("a",)) == Entry(repr(("a",)).encode(), version)
+    assert view.get(KV, ("n", 3)) is None
+    assert _keys(view.scan(KV, ())) == [("a",), ("b",), ("n", 1), ("n", 2)]
+    assert _keys(view.scan(KV, (), reverse=True, limit=2)) == [("n", 2), ("n", 1)]
+    assert _keys(view.scan(KV, ("n",), after=("n", 1))) == [("n", 2)]
+    assert _keys(view.scan(KV, ("",), partial=True, before=("b",))) == [("a",)]
+    entry = view.get(Family.RUN, ("r",))
+    assert entry is not None
+    assert entry.version == version + 1
+    assert view.scan(Family.EVENT, ()) == []
+    assert _keys(await store.scan(KV, ())) == [("a",), ("n", 3)]
+    view.close()
+    view.close()
+    with pytest.raises(StateError, match="closed"):
+        view.get(KV, ("a",))
+
+
+async def test_a_store_closes_with_views_open(open_store: Open, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "db")
+    await _put(store, ("a",))
+    view = store.view()
+    assert view.get(KV, ("a",)) is not None
+    await store.close()
+    with pytest.raises(StateError, match="closed"):
+        view.get(KV, ("a",))
+    with pytest.raises(StateError, match="closed"):
+        store.view()
+    await open_store(tmp_path / "db").close()
+
+
+# --- changes
+
+
+async def test_a_watcher_is_told_of_the_next_change_under_its_prefix(store: Store) -> None:
+    await _put(store, ("n", 1))
+    waiting = asyncio.create_task(store.changes(KV, ("n",)))
+    await asyncio.sleep(0)
+    await _put(store, ("m",), ("o", 1))
+    await _put(store, ("n", 1), family=Family.RUN)
+    assert not waiting.done()
+    version = await store.commit([Put(KV, ("n", 2), b"2")])
+    async with asyncio.timeout(20):
+        found = await waiting
+    assert found == Changes([Change(("n", 2), Entry(b"2", version), version)], version)
+
+
+async def test_changes_since_a_version_are_the_newest_of_each_key_in_order(store: Store) -> None:
+    since = await _put(store, ("n", 1), ("n", 2))
+    await store.commit([Put(KV, ("n", 1), b"old")])
+    second = await store.commit([Delete(KV, ("n", 2)), Put(KV, ("x",), b"")])
+    third = await store.commit([Put(KV, ("n", 1), b"new")])
+    found = await store.changes(KV, ("n",), since=since)
+    assert found == Changes(
+        [Change(("n", 2), None, second), Change(("n", 1), Entry(b"new", third), third)], third
+    )
+    waiting = asyncio.create_task(store.changes(KV, ("n",), since=found.version))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    fourth = await store.commit([DeletePrefix(KV, ("n",))])
+    async with asyncio.timeout(20):
+        assert await waiting == Changes([Change(("n", 1), None, fourth)], fourth)
+
+
+async def test_a_partial_prefix_is_watched_too(store: Store) -> None:
+    waiting = asyncio.create_task(store.changes(KV, ("k", "item/"), partial=True))
+    await asyncio.sleep(0)
+    await _put(store, ("k", "items"), ("k",))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await _put(store, ("k", "item/1"))
+    async with asyncio.timeout(20):
+        assert [change.key for change in (await waiting).changes] == [("k", "item/1")]
+
+
+async def test_an_expiry_is_told_when_it_is_swept(store: Store, clock: ManualClock) -> None:
+    since = await store.commit([Put(KV, ("a",), b"", clock.time() + 1)])
+    waiting = asyncio.create_task(store.changes(KV, (), since=since))
+    await clock.advance(1)
+    assert not waiting.done()
+    assert await store.sweep() == 1
+    async with asyncio.timeout(20):
+        assert await waiting == Changes([Change(("a",), None, since + 1)], since + 1)
+
+
+async def test_what_is_too_long_ago_or_of_another_store_comes_back_as_resync(store: Store) -> None:
+    since = await _put(store, ("a",))
+    for first in range(0, REMEMBERED, 5000):
+        await store.commit([Put(KV, ("n", n), b"") for n in range(first, first + 5000)])
+    last = await _put(store, ("b",))
+    for version in (0, since, last + 1):
+        assert await store.changes(KV, ("a",), since=version) == Changes((), last, resync=True)
+    assert (await store.changes(KV, ("b",), since=last - 1)).changes != ()
+
+
+async def test_a_long_wait_misses_nothing_however_much_else_changes(store: Store) -> None:
+    since = await _put(store, ("a",))
+    waiting = asyncio.create_task(store.changes(KV, ("a",), since=since))
+    await asyncio.sleep(0)
+    for first in range(0, REMEMBERED, 5000):
+        await store.commit([Put(KV, ("n", n), b"") for n in range(first, first + 5000)])
+    version = await _put(store, ("n",), ("a",))
+    async with asyncio.timeout(20):
+        found = await waiting
+    assert ([change.key for change in found.changes], found.version) == ([("a",)], version)
+    assert not found.resync
+
+
+async def test_changes_that_are_too_many_for_once_come_in_turn(store: Store) -> None:
+    since = await _put(store, ("first",))
+    for n in range(0, MAX_TOLD + 50, 2):
+        await _put(store, ("n", n), ("n", n + 1))
+    told: list[Key] = []
+    rounds = 0
+    while len(told) < MAX_TOLD + 50:
+        found = await store.changes(KV, ("n",), since=since)
+        assert 0 < len(found.changes) <= MAX_TOLD + 1
+        told += [change.key for change in found.changes]
+        since, rounds = found.version, rounds + 1
+    assert told == [("n", n) for n in range(MAX_TOLD + 50)]
+    assert rounds == 2
+
+
+async def test_a_family_is_remembered_from_the_first_time_it_is_watched(store: Store) -> None:
+    since = await _put(store, ("r", 1), family=Family.RUN)
+    await _put(store, ("r", 2), family=Family.RUN)
+    found = await store.changes(Family.RUN, ("r",), since=since)
+    assert (found.changes, found.resync) == ((), True)
+    await store.commit([DeletePrefix(Family.RUN, ("r",))])
+    found = await store.changes(Family.RUN, ("r",), since=found.version)
+    assert sorted(change.key for change in found.changes) == [("r", 1), ("r", 2)]
+
+
+async def test_watchers_end_with_the_store_and_one_that_leaves_disturbs_nobody(
+    open_store: Open, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "db")
+    waiting = [asyncio.create_task(store.changes(KV, ())) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await _put(store, ("a",))
+    async with asyncio.timeout(20):
+        await asyncio.wait(waiting)
+        assert waiting[0].cancelled()
+        assert [change.key for change in (await waiting[1]).changes] == [("a",)]
+        late = asyncio.create_task(store.changes(KV, ()))
+        await asyncio.sleep(0)
+        await store.close()
+        with pytest.raises(StateError, match="closed"):
+            await late
+        with pytest.raises(StateError, match="closed"):
+            await store.changes(KV, ())
+
+
+# --- usage and quotas
+
+
+def _size(*rows: tuple[Key, bytes]) -> Usage:
+    return Usage(sum(len(pack(key)) + len(value) for key, value in rows), len(rows))
+
+
+async def test_usage_counts_keys_and_values_by_tenant_and_scope(store: Store) -> None:
+    one, two, three = ("t", "a", "k"), ("t", "b", "k"), ("u", "a", "k")
+    await store.commit([Put(KV, one, b"123"), Put(KV, two, b""), Put(KV, three, b"1")])
+    await store.commit([Put(Family.RUN, ("t", "a"), bytes(99))])
+    assert await store.usage(("t", "a")) == _size((one, b"123"))
+    assert await store.usage(("t",)) == _size((one, b"123"), (two, b""))
+    assert await store.usage(()) == _size((one, b"123"), (two, b""), (three, b"1"))
+    await store.commit([Put(KV, one, b"1"), Put(KV, one, b"12345"), Delete(KV, two)])
+    assert await store.usage(("t",)) == _size((one, b"12345"))
+    await store.commit([Delete(KV, two), DeletePrefix(KV, ("t", "a"))])
+    assert await store.usage(("t",)) == Usage(0, 0)
+    assert await store.usage(("nobody",)) == Usage(0, 0)
+    with pytest.raises(ValueError, match="by tenant and scope"):
+        await store.usage(one)
+
+
+async def test_a_commit_that_fails_counts_nothing(store: Store) -> None:
+    await _put(store, ("t", "a", 1))
+    before = await store.usage(())
+    with pytest.raises(StateConflict):
+        await store.commit([Put(KV, ("t", "a", 2), b"")], checks=[Check(KV, ("x",), 7)])
+    with pytest.raises(StateTooLarge):
+        await store.commit(
+            [Put(KV, ("t", "a", 2), b""), Put(KV, ("t",), bytes(MAX_VALUE_BYTES + 1))]
+        )
+    assert await store.usage(()) == before
+
+
+_LIMITS = [
+    (Quotas(tenant_keys=2), "state.quota_keys", 2),
+    (Quotas(scope_keys=2), "state.scope_quota_keys", 2),
+    (Quotas(tenant_bytes=30), "state.quota_bytes", 30),
+    (Quotas(scope_bytes=30), "state.scope_quota_bytes", 30),
+]
+
+
+@pytest.mark.parametrize(("quotas", "name", "allowed"), _LIMITS)
+async def test_a_quota_refuses_what_grows_and_nothing_else(
+    open_store: Open, tmp_path: Path, quotas: Quotas, name: str, allowed: int
+) -> None:
+    store = open_store(tmp_path / "db", quotas=quotas)
+    full = [Put(KV, ("t", "a", n), bytes(7)) for n in range(2)]
+    await store.commit(full)
+    await store.commit([Put(KV, ("u", "a", 1), bytes(7))])  # another tenant
+    with pytest.raises(StateQuota, match=f"the limit is {allowed}") as caught:
+        await store.commit([Put(KV, ("t", "a", 2), bytes(7)), Put(Family.RUN, ("r",), b"")])
+    assert caught.value.data["limit"] == name
+    assert caught.value.code == "state.quota_exceeded"
+    assert await store.get(Family.RUN, ("r",)) is None
+    await store.commit(full)  # as large as before
+    await store.commit([Put(Family.RUN, ("t", "a"), bytes(99))])  # counts for nothing
+    await store.commit([Delete(KV, ("t", "a", 1)), Put(KV, ("t", "a", 2), bytes(7))])
+    if name.startswith("state.scope"):
+        await store.commit([Put(KV, ("t", "b", 1), bytes(7))])
+    await store.close()
+
+
+async def test_deleting_goes_through_where_a_lowered_quota_is_exceeded(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await _put(store, *[("t", "a", n) for n in range(9)])
+    await store.close()
+    store = RocksStore.open(tmp_path / "db", quotas=Quotas(tenant_keys=3, scope_bytes=10))
+    for n in range(8):
+        await store.commit([Delete(KV, ("t", "a", n)), Put(KV, ("t", "a", 8), b"")])
+    with pytest.raises(StateQuota):
+        await store.commit([Put(KV, ("t", "a", 8), bytes(20))])
+    await store.close()
+
+
+async def test_what_has_expired_is_no_hindrance(
+    open_store: Open, tmp_path: Path, clock: ManualClock
+) -> None:
+    store = open_store(tmp_path / "db", clock=clock, quotas=Quotas(tenant_keys=2))
+    await store.commit([Put(KV, ("t", n), b"", clock.time() + 1) for n in range(2)])
+    with pytest.raises(StateQuota):
+        await _put(store, ("t", 2))
+    await clock.advance(1)
+    await _put(store, ("t", 2))
+    assert (await store.usage(("t",))).keys == 1
+    await store.close()
+
+
 # --- against a model
 
 _parts = st.sampled_from(["", "a", "a\0", "ab", "b", b"a", b"\xff", -1, 0, 1, 256])
@@ -580,3 +994,104 @@ async def test_any_history_reads_as_it_does_from_a_dict(
 
 def _order(key: Key) -> list[tuple[int, str | int | bytes]]:
     return [((bytes, str, int).index(type(part)), part) for part in key]
+
+
+_expiring_writes: st.SearchStrategy[Write] = st.one_of(
+    st.builds(
+        Put,
+        st.just(KV),
+        _some_keys,
+        st.binary(max_size=3),
+        st.none() | st.sampled_from([0.5, 1.5, 2.5, 3.5]),
+    ),
+    st.builds(Delete, st.just(KV), _some_keys),
+    st.builds(DeletePrefix, st.just(KV), _some_keys),
+)
+_step = st.lists(_expiring_writes, min_size=1, max_size=4) | st.sampled_from(["tick", "sweep"])
+
+
+class _Model:
+    """A dict that keeps count, as a store should."""
+
+    def __init__(self) -> None:
+        self.held: dict[Key, Entry] = {}
+        self.changed: dict[Key, int] = {}
+
+    def apply(self, batch: Sequence[Write], version: int) -> None:
+        for write in batch:
+            match write:
+                case Put(_, key, value, ends):
+                    self.held[key] = Entry(value, version, ends)
+                    self.changed[key] = version
+                case Delete(_, key):
+                    self.held.pop(key, None)
+                    self.changed[key] = version
+                case DeletePrefix(_, gone):
+                    for key in [key for key in self.held if key[: len(gone)] == gone]:
+                        del self.held[key]
+                        self.changed[key] = version
+
+    def live(self, now: float) -> dict[Key, Entry]:
+        return {
+            key: entry
+            for key, entry in self.held.items()
+            if entry.expires_at is None or now < entry.expires_at
+        }
+
+    def usage(self, prefix: Key) -> Usage:
+        rows = [
+            (key, entry.value)
+            for key, entry in self.held.items()
+            if key[:2][: len(prefix)] == prefix
+        ]
+        return _size(*rows)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(_step, max_size=8), watched=_some_keys, counted=_some_keys)
+async def test_expiry_usage_and_changes_are_those_of_a_dict_that_keeps_count(
+    store: Store,
+    clock: ManualClock,
+    steps: list[list[Write] | str],
+    watched: Key,
+    counted: Key,
+) -> None:
+    since = await store.commit([DeletePrefix(KV, ())])  # one store serves every example
+    start = clock.time()
+    model = _Model()
+    for step in steps:
+        now = clock.time()
+        if step == "tick":
+            await clock.advance(1)
+        elif step == "sweep":
+            gone = model.held.keys() - model.live(now).keys()
+            assert await store.sweep() == len(gone)
+            model.apply([Delete(KV, key) for key in gone], await store.commit([]))
+        else:
+            batch = [
+                Put(KV, write.key, write.value, write.expires_at and start + write.expires_at)
+                if isinstance(write, Put)
+                else write
+                for write in step
+                if not isinstance(write, str)
+            ]
+            model.apply(batch, await store.commit(batch))
+    live = model.live(clock.time())
+    assert dict(await store.scan(KV, ())) == live
+    assert {key: await store.get(KV, key) for key in model.held} == {
+        key: live.get(key) for key in model.held
+    }
+    assert await store.usage(counted[:2]) == model.usage(counted[:2])
+    assert len(await store.scan(Family.TTL, ())) == sum(
+        entry.expires_at is not None for entry in model.held.values()
+    )
+    expected = {
+        key: (live.get(key), version)
+        for key, version in model.changed.items()
+        if key[: len(watched)] == watched
+    }
+    if expected:
+        found = await store.changes(KV, watched, since=since)
+        told = [(change.key, change.entry, change.version) for change in found.changes]
+        assert {key: (entry, version) for key, entry, version in told} == expected
+        assert [version for _, _, version in told] == sorted(v for _, v in expected.values())

@@ -6,18 +6,20 @@ the same error. Not a transaction: nothing here reads or writes a store.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from llmspell.errors import StateConflict, StateTooLarge
 from llmspell.state.keys import pack
-from llmspell.state.store import MAX_KEY_BYTES, MAX_VALUE_BYTES, Check, Key
+from llmspell.state.store import MAX_KEY_BYTES, MAX_VALUE_BYTES, Check, CheckRange, Key
 
 
-def packed_key(key: Key) -> bytes:
-    """Return the bytes of a key that is to be written.
+def packed_key(key: Key, known: Mapping[Key, bytes]) -> bytes:
+    """Return the bytes of a key that is to be written, from `known` if they are there.
 
     Raises:
         StateTooLarge: It is over `MAX_KEY_BYTES`.
     """
-    packed = pack(key)
+    packed = known.get(key) or pack(key)
     if len(packed) > MAX_KEY_BYTES:
         raise too_large("key", len(packed), MAX_KEY_BYTES)
     return packed
@@ -48,13 +50,26 @@ def require(check: Check, found: int) -> None:
         )
 
 
+def require_range(check: CheckRange, found: Sequence[tuple[Key, int]]) -> None:
+    """Hold `check` against what its scan finds, up to one row more than it has seen.
+
+    Raises:
+        StateConflict: They differ.
+    """
+    if tuple(found) != check.seen:
+        raise StateConflict(
+            f"{check.family.value} keys under {check.prefix!r} have changed",
+            data={"expected": len(check.seen), "found": len(found)},
+        )
+
+
 def _named(version: int) -> str:
     return f"version {version}" if version else "no value"
 
 
-def too_large(what: str, size: int, limit: int) -> StateTooLarge:
+def too_large(what: str, size: int, limit: int, *, unit: str = "bytes") -> StateTooLarge:
     """Return the error of something of `size` bytes where `limit` are allowed."""
     return StateTooLarge(
-        f"the {what} has {size} bytes, the limit is {limit}",
+        f"the {what} has {size} {unit}, the limit is {limit}",
         data={"size": size, "limit": limit},
     )

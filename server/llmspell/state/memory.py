@@ -6,136 +6,142 @@ visible at once.
 
 from __future__ import annotations
 
-import functools
+import weakref
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from llmspell.clock import Clock, SystemClock
 from llmspell.errors import StateError
-from llmspell.state.commits import limited_value, packed_key, require
-from llmspell.state.keys import pack, prefix_range, scan_range, unpack
-from llmspell.state.store import (
-    Check,
-    Delete,
-    DeletePrefix,
-    Durability,
-    Entry,
-    Family,
-    Key,
-    Put,
-    Write,
-)
+from llmspell.state.rows import Range, RowsView, RowWrites
+from llmspell.state.store import Family, Quotas
+from llmspell.state.versioned import VersionedStore
 
 
 class _Table:
-    """One family: its entries by packed key, and those keys in order."""
+    """One family: its rows by key, and the keys in order."""
 
-    __slots__ = ("entries", "order")
+    __slots__ = ("order", "rows")
 
     def __init__(self) -> None:
-        self.entries: dict[bytes, Entry] = {}
+        self.rows: dict[bytes, bytes] = {}
         self.order: list[bytes] = []
 
-    def put(self, key: bytes, entry: Entry) -> None:
-        if key not in self.entries:
-            insort(self.order, key)
-        self.entries[key] = entry
+    def write(self, key: bytes, stored: bytes | None) -> None:
+        if stored is not None:
+            if key not in self.rows:
+                insort(self.order, key)
+            self.rows[key] = stored
+        elif self.rows.pop(key, None) is not None:
+            del self.order[bisect_left(self.order, key)]
 
-    def delete(self, low: bytes, high: bytes) -> None:
-        first, last = self.span(low, high)
-        for key in self.order[first:last]:
-            del self.entries[key]
-        del self.order[first:last]
-
-    def span(self, low: bytes, high: bytes) -> tuple[int, int]:
-        return bisect_left(self.order, low), bisect_left(self.order, high)
+    def keys(self, low: bytes, high: bytes) -> list[bytes]:
+        return self.order[bisect_left(self.order, low) : bisect_left(self.order, high)]
 
 
-class MemoryStore:
-    """A `Store` without a disk. What it holds is gone with it."""
+class _View:
+    """The rows as they were: those of now, and what was in place of those written since."""
 
-    def __init__(self) -> None:
-        self._tables = {family: _Table() for family in Family}
-        self._version = 0
+    def __init__(self, tables: dict[Family, _Table], views: weakref.WeakSet[_View]) -> None:
+        self._tables = tables
+        self._views = views
+        views.add(self)
+        self._before: dict[Family, dict[bytes, bytes | None]] = {family: {} for family in Family}
         self._closed = False
 
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Return an empty store, as every backend is opened; nothing is read from `path`."""
-        del path
-        return cls()
+    def keep(self, family: Family, key: bytes) -> None:
+        """Remember a row that is about to be written."""
+        self._before[family].setdefault(key, self._tables[family].rows.get(key))
 
-    async def get(self, family: Family, key: Key) -> Entry | None:
-        """Return the entry of `key`, or None when it is absent."""
+    def pin(self, family: Family) -> None:
+        """Do nothing: the tables are only read where they are written."""
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
         self._check_open()
-        return self._tables[family].entries.get(pack(key))
+        before = self._before[family]
+        return before[key] if key in before else self._tables[family].rows.get(key)
 
-    async def scan(
-        self,
-        family: Family,
-        prefix: Key,
-        *,
-        after: Key | None = None,
-        before: Key | None = None,
-        limit: int = 1000,
-        reverse: bool = False,
-        partial: bool = False,
-    ) -> Sequence[tuple[Key, Entry]]:
-        """Return up to `limit` entries whose keys extend `prefix`; see `Store.scan`."""
+    def scan(
+        self, family: Family, low: bytes, high: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         self._check_open()
-        table = self._tables[family]
-        first, last = table.span(*scan_range(prefix, after, before, partial=partial))
-        count = min(limit, last - first)
-        if count <= 0:
-            return []
-        keys = table.order[last - count : last] if reverse else table.order[first : first + count]
-        if reverse:
-            keys.reverse()
-        return [(unpack(key), table.entries[key]) for key in keys]
+        keys = set(self._tables[family].keys(low, high))
+        keys.update(key for key in self._before[family] if low <= key < high)
+        for key in sorted(keys, reverse=reverse):
+            stored = self.get(family, key)
+            if stored is not None:
+                yield key, stored
 
-    async def commit(
-        self,
-        writes: Sequence[Write],
-        *,
-        checks: Sequence[Check] = (),
-        durability: Durability = Durability.WRITTEN,
-    ) -> int:
-        """Apply `writes` all or none, in order, and return the version they got.
-
-        Raises:
-            StateConflict: A check does not hold; nothing was written.
-            StateTooLarge: A key or value is over its limit; nothing was written.
-        """
-        self._check_open()
-        version = self._version + 1
-        # Everything that can fail comes before the first change.
-        changes: list[Callable[[], None]] = []
-        for write in writes:
-            table = self._tables[write.family]
-            match write:
-                case Put(_, key, value):
-                    entry = Entry(limited_value(value), version)
-                    changes.append(functools.partial(table.put, packed_key(key), entry))
-                case Delete(_, key):
-                    low = packed_key(key)
-                    changes.append(functools.partial(table.delete, low, low + b"\0"))
-                case DeletePrefix(_, prefix):
-                    changes.append(functools.partial(table.delete, *prefix_range(prefix)))
-        for check in checks:
-            held = self._tables[check.family].entries.get(pack(check.key))
-            require(check, held.version if held else 0)
-        for change in changes:
-            change()
-        if writes:
-            self._version = version
-        return self._version
-
-    async def close(self) -> None:
-        """Let go of everything. Closing twice is no error."""
+    def close(self) -> None:
         self._closed = True
-        self._tables = {family: _Table() for family in Family}
+        self._views.discard(self)
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StateError("the store is closed")
+            raise StateError("the view is closed")
+
+
+class _MemoryRows:
+    """The `Rows` of a memory store."""
+
+    def __init__(self) -> None:
+        self._tables = {family: _Table() for family in Family}
+        self._views: weakref.WeakSet[_View] = weakref.WeakSet()
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        return self._tables[family].rows.get(key)
+
+    def scan(
+        self, family: Family, low: bytes, high: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        table = self._tables[family]
+        keys = table.keys(low, high)
+        return ((key, table.rows[key]) for key in (reversed(keys) if reverse else keys))
+
+    def view(self) -> RowsView:
+        return _View(self._tables, self._views)
+
+    def write(self, rows: RowWrites, ranges: Sequence[Range] = ()) -> None:
+        for family, low, high in ranges:
+            for key in self._tables[family].keys(low, high):
+                self._write(family, key, None)
+        for family, changed in rows.items():
+            for key, stored in changed.items():
+                self._write(family, key, stored)
+
+    def _write(self, family: Family, key: bytes, stored: bytes | None) -> None:
+        for view in self._views:
+            view.keep(family, key)
+        self._tables[family].write(key, stored)
+
+    def sync(self) -> None:
+        pass  # nothing here outlives the process
+
+    def is_empty(self) -> bool:
+        return not any(table.rows for table in self._tables.values())
+
+    def close(self) -> None:
+        for view in list(self._views):
+            view.close()
+        self._tables = {family: _Table() for family in Family}
+
+
+class MemoryStore(VersionedStore):
+    """A `Store` without a disk. What it holds is gone with it."""
+
+    def __init__(self, *, clock: Clock | None = None, quotas: Quotas | None = None) -> None:
+        super().__init__(
+            _MemoryRows(),
+            clock=clock or SystemClock(),
+            quotas=quotas or Quotas(),
+            name="the memory store",
+        )
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, clock: Clock | None = None, quotas: Quotas | None = None
+    ) -> Self:
+        """Return an empty store, as every backend is opened; nothing is read from `path`."""
+        del path
+        return cls(clock=clock, quotas=quotas)

@@ -1,61 +1,85 @@
 """What spells see of the store: keys in a scope, JSON values, opaque versions.
 
-A scope belongs to the caller or the spell as the host knows them, never as the
-script names them; so no key a script can write reaches another tenant,
-principal, session or spell. This is no permission check: whether a spell may
-use a scope at all is asked before.
+Not a permission check: whether a spell may use a scope at all is asked before.
+Writes are `written` unless told otherwise: they survive the end of the process.
 
-On disk: family `kv`, key `(tenant, scope, scope id, key)`, value one tag byte
-and the JSON. Writes are `written`: they survive the end of the process.
+Methods that write take `record`: called with the method's result, it gives writes
+to other families for the same batch, so that both are there or neither. It is
+called again when the method has to begin again, and not at all when it turns
+out that nothing is to be written.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Final, assert_never
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-import msgspec
-
+from llmspell.clock import Clock, SystemClock
 from llmspell.effects.effect import StateScope
-from llmspell.errors import StateConflict, StateCorrupt, StateError
+from llmspell.errors import StateConflict
 from llmspell.security.principals import Caller
-from llmspell.state.commits import too_large
-from llmspell.state.store import Check, Delete, Entry, Family, Key, Put, Store
-from llmspell.values import JSON, Object, dumps
+from llmspell.state.scope_keys import MAX_KEY_BYTES, Place, check_size, checked
+from llmspell.state.scope_values import (
+    MAX_SCAN,
+    MAX_VALUE_BYTES,
+    decoded,
+    encoded,
+    expiry,
+    increased,
+    limited,
+    parsed,
+    shown,
+    shown_entry,
+    shown_page,
+    step_of,
+)
+from llmspell.state.scoped_transaction import ScopedTransaction
+from llmspell.state.store import (
+    Changes,
+    Check,
+    Delete,
+    DeletePrefix,
+    Durability,
+    Family,
+    Key,
+    Put,
+    Store,
+    Write,
+)
+from llmspell.values import JSON, Object
 
-MAX_KEY_BYTES: Final = 1024
-"""Longest key of a spell, in bytes of UTF-8."""
+__all__ = ["MAX_KEY_BYTES", "MAX_SCAN", "MAX_VALUE_BYTES", "ScopedTransaction", "Scopes"]
 
-MAX_VALUE_BYTES: Final = 256 << 10
-"""Largest value of a spell, in bytes of JSON."""
-
-MAX_SCAN: Final = 1000
-"""Most keys that one scan returns."""
-
-_JSON_TAG: Final = b"j"
-_VERSION = re.compile(r"[0-9a-f]{16}")
-_INT64: Final = range(-(1 << 63), 1 << 63)
+RecordWrites: TypeAlias = Callable[[JSON], Sequence[Write]]
 
 
 class Scopes:
-    """The state of spells in a store. Every method takes who calls, and for which spell.
+    """The state of spells in a store.
 
-    Every method raises `StateError` for a key that is empty or not valid
-    Unicode, and `StateTooLarge` for one over `MAX_KEY_BYTES`.
+    Every method takes who calls, for which spell, and in which run, which only
+    the scope "run" needs. Every method raises `StateError` for a key that is
+    empty or not valid Unicode, and `StateTooLarge` for one over `MAX_KEY_BYTES`.
+
+    Args:
+        store: Where it is kept.
+        clock: What expiry goes by: the store's own.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Clock | None = None) -> None:
         self._store = store
+        self._clock = clock or SystemClock()
 
-    async def get(self, caller: Caller, spell: str, scope: StateScope, key: str) -> list[JSON]:
+    async def get(
+        self, caller: Caller, spell: str, scope: StateScope, key: str, *, run_id: str = ""
+    ) -> list[JSON]:
         """Return `[value, version]`, or `[None, None]` when the key is absent.
 
         Raises:
             StateCorrupt: The stored bytes are damaged.
         """
-        entry = await self._store.get(Family.KV, _path(caller, spell, scope, key))
-        return [None, None] if entry is None else [_decoded(key, entry), _shown(entry.version)]
+        path = Place(caller, spell, run_id).path(scope, key)
+        return shown_entry(key, await self._store.get(Family.KV, path))
 
     async def set(
         self,
@@ -66,6 +90,10 @@ class Scopes:
         value: JSON,
         *,
         if_version: str | None = None,
+        ttl_seconds: float | None = None,
+        run_id: str = "",
+        record: RecordWrites | None = None,
+        durability: Durability = Durability.WRITTEN,
     ) -> str:
         """Write a key and return its new version.
 
@@ -76,21 +104,28 @@ class Scopes:
             key: The key, up to `MAX_KEY_BYTES`.
             value: A JSON value, up to `MAX_VALUE_BYTES`.
             if_version: Write only while the key has this version; "" = is absent.
+            ttl_seconds: After so many seconds the key is absent again; None = it stays.
+            run_id: The run that writes.
+            record: Called with None: the result is the version of the batch it is part of.
+            durability: What has to hold before this returns.
 
         Raises:
             StateConflict: The key has another version; nothing was written.
             StateTooLarge: The value is over its limit.
-            StateError: The value is no JSON, or `if_version` is no version.
+            StateQuota: More would be held than may be.
+            StateError: The value is no JSON, `if_version` no version, or `ttl_seconds` no
+                positive number.
         """
-        path = _path(caller, spell, scope, key)
-        checks = () if if_version is None else (Check(Family.KV, path, _parsed(if_version)),)
+        path = Place(caller, spell, run_id).path(scope, key)
+        checks = () if if_version is None else (Check(Family.KV, path, parsed(if_version)),)
+        put = Put(Family.KV, path, encoded(value), expiry(self._clock.time(), ttl_seconds))
         try:
             version = await self._store.commit(
-                (Put(Family.KV, path, _encoded(value)),), checks=checks
+                (put, *record(None)) if record else (put,), checks=checks, durability=durability
             )
         except StateConflict as error:
             raise _conflict(key) from error
-        return _shown(version)
+        return shown(version)
 
     async def delete(
         self,
@@ -100,6 +135,9 @@ class Scopes:
         key: str,
         *,
         if_version: str | None = None,
+        run_id: str = "",
+        record: RecordWrites | None = None,
+        durability: Durability = Durability.WRITTEN,
     ) -> bool:
         """Delete a key and return whether it was there.
 
@@ -107,8 +145,9 @@ class Scopes:
             StateConflict: `if_version` is given, and the key has another version.
             StateError: `if_version` is no version.
         """
-        path = _path(caller, spell, scope, key)
-        expected = None if if_version is None else _parsed(if_version)
+        path = Place(caller, spell, run_id).path(scope, key)
+        expected = None if if_version is None else parsed(if_version)
+        delete = Delete(Family.KV, path)
         while True:
             entry = await self._store.get(Family.KV, path)
             found = entry.version if entry else 0
@@ -118,38 +157,47 @@ class Scopes:
                 return False
             try:
                 await self._store.commit(
-                    (Delete(Family.KV, path),), checks=(Check(Family.KV, path, found),)
+                    (delete, *record(True)) if record else (delete,),
+                    checks=(Check(Family.KV, path, found),),
+                    durability=durability,
                 )
             except StateConflict:
                 continue  # another writer got through, so the whole goes forward
             return True
 
     async def increment(
-        self, caller: Caller, spell: str, scope: StateScope, key: str, by: float = 1
+        self,
+        caller: Caller,
+        spell: str,
+        scope: StateScope,
+        key: str,
+        by: float = 1,
+        *,
+        run_id: str = "",
+        record: RecordWrites | None = None,
+        durability: Durability = Durability.WRITTEN,
     ) -> int | float:
         """Add `by` to the number of a key, absent counting as 0, and return the new number.
 
-        Concurrent increments all count.
+        Concurrent increments all count. When the key expires stays as it is.
 
         Raises:
             StateError: The key holds something else than a number, or the sum
                 is neither a 64-bit integer nor a finite float.
+            StateQuota: More would be held than may be.
         """
-        path = _path(caller, spell, scope, key)
-        if not _is_number(by):
-            raise StateError(f"a state key is incremented by a number, not {dumps(by)}")
+        path = Place(caller, spell, run_id).path(scope, key)
+        by = step_of(by)
         while True:
             entry = await self._store.get(Family.KV, path)
-            number = 0 if entry is None else _decoded(key, entry)
-            if not _is_number(number):
-                raise StateError(
-                    f"state key {key!r} holds {_kind(number)}, not a number",
-                    hint="increment works on numbers; use State.update for other values",
-                )
-            total = _sum(key, number, by)
-            check = Check(Family.KV, path, entry.version if entry else 0)
+            total = increased(key, entry, by)
+            put = Put(Family.KV, path, encoded(total), entry.expires_at if entry else None)
             try:
-                await self._store.commit((Put(Family.KV, path, _encoded(total)),), checks=(check,))
+                await self._store.commit(
+                    (put, *record(total)) if record else (put,),
+                    checks=(Check(Family.KV, path, entry.version if entry else 0),),
+                    durability=durability,
+                )
             except StateConflict:
                 continue  # another writer got through, so the whole goes forward
             return total
@@ -164,6 +212,7 @@ class Scopes:
         after: str | None = None,
         limit: int = 100,
         reverse: bool = False,
+        run_id: str = "",
     ) -> Object:
         """Return `{items = [{key, value, version}], next = key or null}`, in key order.
 
@@ -174,11 +223,10 @@ class Scopes:
         Raises:
             StateError: `limit` is not from 1 to `MAX_SCAN`.
         """
-        if not 1 <= limit <= MAX_SCAN:
-            raise StateError(f"the limit of a scan is from 1 to {MAX_SCAN}, not {limit}")
-        _check_size("prefix", prefix)
-        root = _root(caller, spell, scope)
-        bound = None if after is None else (*root, _checked(after))
+        limit = limited(limit)
+        check_size("prefix", prefix)
+        root = Place(caller, spell, run_id).root(scope)
+        bound = None if after is None else (*root, checked(after))
         rows = await self._store.scan(
             Family.KV,
             (*root, prefix),
@@ -188,113 +236,82 @@ class Scopes:
             reverse=reverse,
             partial=True,
         )
-        items = [
-            {"key": name, "value": _decoded(name, entry), "version": _shown(entry.version)}
-            for name, entry in ((str(path[-1]), entry) for path, entry in rows[:limit])
+        return shown_page(rows, limit)
+
+    async def watch(
+        self,
+        caller: Caller,
+        spell: str,
+        scope: StateScope,
+        prefix: str = "",
+        *,
+        since: str | None = None,
+        timeout_seconds: float | None = None,
+        run_id: str = "",
+    ) -> Object:
+        """Wait until a key under `prefix` has changed after version `since`, and tell what has.
+
+        Args:
+            caller: Who casts.
+            spell: Name of the spell that runs.
+            scope: Where the keys live.
+            prefix: What they begin with.
+            since: The `next` of an earlier result; None = from now on.
+            timeout_seconds: Longest wait, after which `changes` is empty; None = for ever.
+            run_id: The run that watches.
+
+        Returns:
+            `{changes = [{key, value, version, deleted}], next = version, resync = bool}`: the
+            newest of each key. With `resync` changes before these were missed: scan, then go
+            on from `next`.
+
+        Raises:
+            StateError: `since` is no version.
+        """
+        check_size("prefix", prefix)
+        path = *Place(caller, spell, run_id).root(scope), prefix
+        version = await self._store.commit(()) if since is None else parsed(since)
+        try:
+            async with self._clock.timeout(timeout_seconds):
+                found = await self._store.changes(Family.KV, path, since=version, partial=True)
+        except TimeoutError:
+            found = await self._changed_meanwhile(path, version)
+        changes = [
+            {
+                "key": str(change.key[-1]),
+                "value": None
+                if change.entry is None
+                else decoded(str(change.key[-1]), change.entry),
+                "version": shown(change.version),
+                "deleted": change.entry is None,
+            }
+            for change in found.changes
         ]
-        return {"items": items, "next": items[-1]["key"] if len(rows) > limit else None}
+        return {"changes": changes, "next": shown(found.version), "resync": found.resync}
 
+    def transaction(self, caller: Caller, spell: str, *, run_id: str = "") -> ScopedTransaction:
+        """Begin a transaction over all scopes of a run. It ends with its `commit` or `close`."""
+        return ScopedTransaction(self._store, Place(caller, spell, run_id), self._clock)
 
-def _root(caller: Caller, spell: str, scope: StateScope) -> Key:
-    match scope:
-        case "spell":
-            owner = spell
-        case "session":
-            # A session's name comes from the client, so it counts only together
-            # with who that is. JSON, so that no two pairs make one text.
-            owner = dumps([caller.principal, caller.session])
-        case "user":
-            owner = caller.principal
-        case "shared":
-            owner = ""
-        case _:
-            assert_never(scope)
-    return caller.tenant, scope, owner
+    @staticmethod
+    def drop_run(tenant: str, run_id: str) -> DeletePrefix:
+        """Return the write that deletes what a run kept in its own scope."""
+        return DeletePrefix(Family.KV, (tenant, "run", run_id))
 
-
-def _path(caller: Caller, spell: str, scope: StateScope, key: str) -> Key:
-    return *_root(caller, spell, scope), _checked(key)
-
-
-def _checked(key: str) -> str:
-    if not key:
-        raise StateError("a state key must not be empty")
-    _check_size("key", key)
-    return key
-
-
-def _check_size(what: str, text: str) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise StateError(f"the {what} {text!r} is not valid Unicode") from error
-    if size > MAX_KEY_BYTES:
-        raise too_large(what, size, MAX_KEY_BYTES)
-
-
-def _encoded(value: JSON) -> bytes:
-    try:
-        encoded = msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StateError(f"the value is no JSON: {error}") from error
-    if len(encoded) > MAX_VALUE_BYTES:
-        raise too_large("value", len(encoded), MAX_VALUE_BYTES)
-    return _JSON_TAG + encoded
-
-
-def _decoded(key: str, entry: Entry) -> JSON:
-    try:
-        if entry.value[:1] != _JSON_TAG:
-            raise ValueError(f"unknown tag {entry.value[:1]!r}")
-        return msgspec.json.decode(memoryview(entry.value)[1:])
-    except ValueError as error:
-        raise StateCorrupt(f"the value of state key {key!r} is damaged: {error}") from error
-
-
-def _shown(version: int) -> str:
-    return f"{version:016x}"
-
-
-def _parsed(version: str) -> int:
-    if not version:
-        return 0
-    if not _VERSION.fullmatch(version):
-        raise StateError(
-            f"{version!r} is no version",
-            hint='pass what get, set or scan returned, or "" for a key that must be absent',
-        )
-    return int(version, 16)
+    async def _changed_meanwhile(self, path: Key, since: int) -> Changes:
+        """Return what has changed by now; at least up to the version of now nothing is missed."""
+        version = await self._store.commit(())
+        changes = self._store.changes(Family.KV, path, since=since, partial=True)
+        # The first step alone: it returns what there is, or begins to wait.
+        task = asyncio.ensure_future(changes)
+        try:
+            await asyncio.sleep(0)
+            return task.result() if task.done() else Changes((), version)
+        finally:
+            task.cancel()
 
 
 def _conflict(key: str) -> StateConflict:
     return StateConflict(
         f"state key {key!r} has changed meanwhile", hint="read it again, then retry"
     )
-
-
-def _sum(key: str, number: float, by: float) -> int | float:
-    try:
-        total = number + by
-    except OverflowError:  # an integer too large to meet a float
-        total = math.inf
-    if total in _INT64 if isinstance(total, int) else math.isfinite(total):
-        return total
-    raise StateError(f"state key {key!r} would leave the range of numbers")
-
-
-def _is_number(value: JSON) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _kind(value: JSON) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a text"
-        case list():
-            return "a list"
-        case _:
-            return "an object"

@@ -24,11 +24,22 @@ from llmspell.errors import (
     StateOwned,
 )
 from llmspell.state.keys import pack
+from llmspell.state.migration import MIN_READER
 from llmspell.state.rocks import RocksStore
-from llmspell.state.store import FORMAT_VERSION, Check, DeletePrefix, Durability, Family, Key, Put
+from llmspell.state.store import (
+    FORMAT_VERSION,
+    Check,
+    Delete,
+    DeletePrefix,
+    Durability,
+    Family,
+    Key,
+    Put,
+)
+from tests.server.state import writer
 from tests.support.lacking import lacking
 
-_WRITER = Path(__file__).with_name("writer.py")
+_WRITER = Path(writer.__file__)
 _FAMILIES = (Family.KV, Family.RUN, Family.EVENT)
 
 
@@ -132,33 +143,48 @@ def _raw(path: Path) -> Rdict:
     return Rdict(str(path), options, column_families=dict.fromkeys(names, options))
 
 
-def _set_format(path: Path, value: bytes) -> None:
+def _set_meta(path: Path, **values: bytes) -> None:
     database = _raw(path)
     meta = database.get_column_family("meta")
-    stored = meta.get(pack(("format",)))
-    assert isinstance(stored, bytes)
-    meta[pack(("format",))] = stored[:9] + value
+    for name, value in values.items():
+        meta[pack((name,))] = bytes(8) + b"\0" + value
     meta.close()
     database.close()
 
 
 async def test_a_newer_format_is_refused_with_both_numbers_and_what_to_do(tmp_path: Path) -> None:
     await RocksStore.open(tmp_path / "db").close()
-    _set_format(tmp_path / "db", b"%d" % (FORMAT_VERSION + 6))
+    newer = b"%d" % (FORMAT_VERSION + 6)
+    _set_meta(tmp_path / "db", format=newer, min_reader=b"%d" % (FORMAT_VERSION + 1))
     with pytest.raises(StateNewerFormat) as caught:
         RocksStore.open(tmp_path / "db")
     assert caught.value.data == {"found": FORMAT_VERSION + 6, "supported": FORMAT_VERSION}
     assert f"format {FORMAT_VERSION + 6}" in caught.value.message
     assert f"up to {FORMAT_VERSION}" in caught.value.message
     assert "upgrade llmspell" in caught.value.hint
-    _set_format(tmp_path / "db", b"%d" % FORMAT_VERSION)  # the refusal let go of the lock
+    # The refusal let go of the lock, and changed nothing.
+    _set_meta(tmp_path / "db", format=b"%d" % FORMAT_VERSION, min_reader=b"%d" % MIN_READER)
     await RocksStore.open(tmp_path / "db").close()
+
+
+async def test_a_newer_format_that_lets_this_one_in_opens_and_stays_what_it_is(
+    tmp_path: Path,
+) -> None:
+    await RocksStore.open(tmp_path / "db").close()
+    newer = b"%d" % (FORMAT_VERSION + 1)
+    _set_meta(tmp_path / "db", format=newer, min_reader=b"%d" % FORMAT_VERSION)
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("a",), b"")])
+    entry = await store.get(Family.META, ("format",))
+    assert entry is not None
+    assert entry.value == newer
+    await store.close()
 
 
 @pytest.mark.parametrize("value", [b"", b"0", b"one"])
 async def test_a_format_that_is_no_number_is_damage(tmp_path: Path, value: bytes) -> None:
     await RocksStore.open(tmp_path / "db").close()
-    _set_format(tmp_path / "db", value)
+    _set_meta(tmp_path / "db", format=value)
     with pytest.raises(StateCorrupt, match="format"):
         RocksStore.open(tmp_path / "db")
 
@@ -315,14 +341,40 @@ def test_a_commit_that_dies_between_writing_and_answering_is_there_whole(
     assert _check_after_crash(tmp_path / "db", 6) == 7  # the kernel has it, the caller not yet
 
 
+async def test_no_durable_transaction_is_lost_or_torn_when_its_process_is_killed(
+    tmp_path: Path,
+) -> None:
+    acknowledged: set[str] = set()
+    for kill in range(3):
+        with _writer(tmp_path / f"db{kill}", "transfer") as process:
+            acknowledged = {_line(process) for _ in range(100 * (kill + 1))} - {"open"}
+            process.kill()
+            acknowledged |= set(_rest(process))
+        store = RocksStore.open(tmp_path / f"db{kill}")
+        receipts = await store.scan(Family.KV, ("bank", "receipt"), limit=1_000_000)
+        assert acknowledged <= {f"{key[2]}.{key[3]}" for key, _ in receipts}
+        expected = dict.fromkeys(range(writer.ACCOUNTS), writer.EACH)
+        for _, entry in receipts:
+            source, target = map(int, entry.value.split())
+            expected[source] -= 1
+            expected[target] += 1
+        rows = await store.scan(Family.KV, ("bank", "account"))
+        assert {key[2]: int(entry.value) for key, entry in rows} == expected
+        assert (await store.verify()).problems == ()
+        await store.close()
+    assert len(acknowledged) > 200
+
+
 # --- a full disk
 
 
-def test_a_full_disk_refuses_writes_keeps_reading_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_refuses_writes_keeps_reading_and_goes_on_by_itself_once_there_is_room(
+    tmp_path: Path,
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["unshare", "-rm", "sh", "-c"]
-    small = f"mount -t tmpfs -o size=48m tmpfs '{disk}'"
+    small = f"mount -t tmpfs -o size=112m tmpfs '{disk}'"
     if (
         shutil.which("unshare") is None
         or subprocess.run([*mount, small], capture_output=True, check=False).returncode
@@ -338,11 +390,143 @@ def test_a_full_disk_refuses_writes_keeps_reading_and_loses_nothing(tmp_path: Pa
     )
     assert done.stdout.splitlines() == [
         "open",
-        "full: free at least 64 MB, then try again",
+        "full: free at least 64 MB; writing then goes on by itself",
+        "refused at once",
         "still full",
-        "closed without a flush",
-        "free",
+        "goes on",
+        "reopened",
     ], done.stderr
+
+
+# --- verifying
+
+
+async def test_a_sound_store_is_verified_with_what_it_holds(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("t", "s", n), b"v") for n in range(2500)])
+    await store.commit([Put(Family.RUN, ("r",), b"")])
+    found = await store.verify()
+    assert found.problems == ()
+    assert (found.rows["kv"], found.rows["run"], found.rows["event"]) == (2500, 1, 0)
+    assert found.rows["usage"] == 1
+    assert found.bytes > 2500 * 10
+    await store.close()
+
+
+async def test_a_verification_reads_one_moment_while_others_write(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("t", "s", n), b"v") for n in range(20_000)])
+    verifying = asyncio.create_task(store.verify())
+    await asyncio.sleep(0)
+    commits = 0
+    while not verifying.done():
+        await store.commit([Delete(Family.KV, ("t", "s", commits)), Put(Family.RUN, ("r",), b"")])
+        commits += 1
+        await asyncio.sleep(0)
+    found = await verifying
+    assert found.problems == ()
+    assert (found.rows["kv"], found.rows["run"]) == (20_000, 0)
+    assert commits > 1, "the loop was held up"
+    await store.close()
+
+
+async def test_closing_ends_a_verification_and_lets_go_of_the_lock(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("t", "s", n), b"v") for n in range(20_000)])
+    verifying = [asyncio.create_task(store.verify()) for _ in range(2)]
+    await asyncio.sleep(0)
+    verifying[0].cancel()
+    async with asyncio.timeout(20):
+        await store.close()
+        with pytest.raises(StateError, match="closed"):
+            await verifying[1]
+    assert verifying[0].cancelled()
+    await RocksStore.open(tmp_path / "db").close()
+
+
+async def test_damage_is_found_and_named_and_left_as_it_is(tmp_path: Path) -> None:
+    await _filled(tmp_path / "db")
+    file = _largest(tmp_path / "db", "*.sst")
+    _damage(file, file.stat().st_size // 2)
+    before = file.read_bytes()
+    store = RocksStore.open(tmp_path / "db")
+    found = await store.verify()
+    assert any("kv" in problem and "checksum" in problem for problem in found.problems)
+    assert found.rows["kv"] < 2000
+    await store.close()
+    assert file.read_bytes() == before
+
+
+async def test_rows_that_are_none_and_counts_that_are_wrong_are_found(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("t", "s", 1), b"v")])
+    await store.close()
+    database = _raw(tmp_path / "db")
+    kv = database.get_column_family("kv")
+    kv[pack(("t", "s", 2))] = bytes(9) + b"not counted"
+    kv.close()
+    database.close()
+    store = RocksStore.open(tmp_path / "db")
+    assert [problem.split()[0] for problem in (await store.verify()).problems] == ["usage:"]
+    await store.close()
+    database = _raw(tmp_path / "db")
+    kv = database.get_column_family("kv")
+    for number in range(150):
+        kv[pack(("t", "x", number))] = b"short"
+    kv[b"\x30"] = bytes(9)
+    kv.close()
+    database.close()
+    store = RocksStore.open(tmp_path / "db")
+    problems = (await store.verify()).problems
+    assert (len(problems), problems[-1]) == (101, "and 51 more")
+    await store.close()
+
+
+# --- checkpoints
+
+
+async def test_a_checkpoint_is_the_store_as_it_was_and_opens_by_itself(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    await store.commit([Put(Family.KV, ("t", "s", n), os.urandom(50)) for n in range(3000)])
+    before = [await _all(store, family) for family in Family]
+    await store.checkpoint(tmp_path / "checkpoint")
+    await store.commit([DeletePrefix(Family.KV, ())])
+    await store.close()
+    copy = RocksStore.open(tmp_path / "checkpoint")
+    assert [await _all(copy, family) for family in Family] == before
+    assert (await copy.verify()).problems == ()
+    await copy.close()
+
+
+async def test_a_checkpoint_made_while_others_write_holds_whole_commits(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    making = asyncio.create_task(store.checkpoint(tmp_path / "checkpoint"))
+    number = 0
+    while not making.done():
+        number += 1
+        await store.commit([Put(family, ("row", number), b"v") for family in _FAMILIES])
+        await asyncio.sleep(0)
+    await making
+    last = number
+    await store.close()
+    copy = RocksStore.open(tmp_path / "checkpoint")
+    found = [[key for key, _, _ in await _all(copy, family)] for family in _FAMILIES]
+    assert found[0] == found[1] == found[2] == [("row", n) for n in range(1, len(found[0]) + 1)]
+    assert len(found[0]) <= last
+    assert (await copy.verify()).problems == ()
+    await copy.close()
+
+
+async def test_a_checkpoint_over_something_is_refused(tmp_path: Path) -> None:
+    store = RocksStore.open(tmp_path / "db")
+    (tmp_path / "there").mkdir()
+    for path in (tmp_path / "there", tmp_path / "no" / "parent"):
+        with pytest.raises(StateError, match="cannot make the checkpoint"):
+            await store.checkpoint(path)
+    assert list((tmp_path / "there").iterdir()) == []
+    await store.close()
+    with pytest.raises(StateError, match="closed"):
+        await store.checkpoint(tmp_path / "late")
 
 
 # --- damage

@@ -12,15 +12,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.effects.effect import StateScope
+from llmspell.clock import ManualClock
+from llmspell.effects.effect import StateScope, StateWrite
 from llmspell.errors import StateConflict, StateCorrupt, StateError, StateTooLarge
 from llmspell.security.principals import Caller
 from llmspell.state.memory import MemoryStore
 from llmspell.state.rocks import RocksStore
+from llmspell.state.scope_values import shown
 from llmspell.state.scopes import MAX_KEY_BYTES, MAX_SCAN, MAX_VALUE_BYTES, Scopes
-from llmspell.state.store import Entry, Family, Key, Put, Store
+from llmspell.state.store import Entry, Family, Key, Put, Store, Write
 
 ANN = Caller(principal="ann", tenant="acme", session="s1")
+
+
+RUN = "018bcfe56800" + 24 * "a"
 
 
 class Crowded(MemoryStore):
@@ -32,11 +37,27 @@ class Crowded(MemoryStore):
         return entry
 
 
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
 @pytest.fixture(params=["memory", "rocksdb"])
-async def scopes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scopes]:
-    store: Store = MemoryStore() if request.param == "memory" else RocksStore.open(tmp_path / "db")
-    yield Scopes(store)
-    await store.close()
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
+) -> AsyncIterator[Store]:
+    made: Store = (
+        MemoryStore(clock=clock)
+        if request.param == "memory"
+        else RocksStore.open(tmp_path / "db", clock=clock)
+    )
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def scopes(store: Store, clock: ManualClock) -> Scopes:
+    return Scopes(store, clock=clock)
 
 
 async def _value(scopes: Scopes, caller: Caller, spell: str, scope: StateScope, key: str) -> Any:
@@ -320,6 +341,254 @@ async def test_a_scan_finds_exactly_the_keys_that_start_with_the_prefix(
     assert [item["key"] for item in found["items"]] == sorted(
         key for key in keys if key.startswith(prefix)
     )
+
+
+# --- the scope of a run
+
+
+async def test_a_run_has_a_scope_of_its_own_that_goes_with_it(store: Store) -> None:
+    scopes = Scopes(store)
+    other = RUN[:-1] + "b"
+    version = await scopes.set(ANN, "notes", "run", "k", "mine", run_id=RUN)
+    assert await scopes.get(ANN, "notes", "run", "k", run_id=RUN) == ["mine", version]
+    assert await scopes.get(ANN, "notes", "run", "k", run_id=other) == [None, None]
+    await scopes.increment(ANN, "notes", "run", "n", run_id=other)
+    assert len((await scopes.scan(ANN, "notes", "run", run_id=RUN))["items"]) == 1
+    await store.commit([scopes.drop_run(ANN.tenant, RUN)])
+    assert await scopes.scan(ANN, "notes", "run", run_id=RUN) == {"items": [], "next": None}
+    assert await scopes.get(ANN, "notes", "run", "n", run_id=other) == [1, shown(3)]
+    assert await scopes.delete(ANN, "notes", "run", "n", run_id=other)
+
+
+async def test_the_scope_of_a_run_is_refused_where_there_is_none(scopes: Scopes) -> None:
+    with pytest.raises(StateError, match="needs a run"):
+        await scopes.set(ANN, "notes", "run", "k", 1)
+    transaction = scopes.transaction(ANN, "notes")
+    with pytest.raises(StateError, match="needs a run"):
+        transaction.get("run", "k")
+    transaction.close()
+
+
+# --- expiry
+
+
+async def test_a_key_with_a_time_to_live_is_absent_after_it(
+    scopes: Scopes, clock: ManualClock
+) -> None:
+    version = await scopes.set(ANN, "notes", "spell", "k", 1, ttl_seconds=1.5)
+    await clock.advance(1.25)
+    assert await scopes.get(ANN, "notes", "spell", "k") == [1, version]
+    await clock.advance(0.25)
+    assert await scopes.get(ANN, "notes", "spell", "k") == [None, None]
+    assert await scopes.delete(ANN, "notes", "spell", "k") is False
+    assert (await scopes.scan(ANN, "notes", "spell"))["items"] == []
+    await scopes.set(ANN, "notes", "spell", "k", 2, if_version="")
+
+
+async def test_increment_leaves_the_expiry_and_set_replaces_it(
+    scopes: Scopes, clock: ManualClock
+) -> None:
+    for key in ("counter", "kept"):
+        await scopes.set(ANN, "notes", "spell", key, 1, ttl_seconds=2)
+    assert await scopes.increment(ANN, "notes", "spell", "counter") == 2
+    await scopes.set(ANN, "notes", "spell", "kept", 1)
+    await clock.advance(2)
+    assert await scopes.increment(ANN, "notes", "spell", "counter") == 1
+    assert await _value(scopes, ANN, "notes", "spell", "kept") == 1
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), True])
+async def test_a_time_to_live_that_is_no_positive_number_is_refused(
+    scopes: Scopes, ttl: float
+) -> None:
+    with pytest.raises(StateError, match="positive number of seconds"):
+        await scopes.set(ANN, "notes", "spell", "k", 1, ttl_seconds=ttl)
+
+
+# --- records in the same batch
+
+
+async def test_a_write_and_its_record_share_one_commit(store: Store) -> None:
+    scopes = Scopes(store)
+    results: list[Any] = []
+
+    def record(result: Any) -> list[Write]:
+        results.append(result)
+        return [Put(Family.JOURNAL, (RUN, len(results)), b"")]
+
+    version = await scopes.set(ANN, "notes", "spell", "k", 1, record=record)
+    await scopes.increment(ANN, "notes", "spell", "k", record=record)
+    assert await scopes.delete(ANN, "notes", "spell", "k", record=record)
+    assert not await scopes.delete(ANN, "notes", "spell", "k", record=record)
+    transaction = scopes.transaction(ANN, "notes")
+    await transaction.commit([], record=lambda: record("committed"))
+    assert results == [None, 2, True, "committed"]
+    rows = await store.scan(Family.JOURNAL, (RUN,))
+    assert shown(rows[0][1].version) == version
+    assert len({entry.version for _, entry in rows}) == 4
+    assert await store.commit([]) == rows[-1][1].version
+
+
+async def test_a_write_that_begins_again_asks_for_its_record_again() -> None:
+    store = Crowded()
+    scopes = Scopes(store)
+    asked = 0
+
+    def record(result: Any) -> list[Write]:
+        nonlocal asked
+        asked += 1
+        return [Put(Family.JOURNAL, (RUN, result), b"")]
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(
+            *(scopes.increment(ANN, "notes", "shared", "n", record=record) for _ in range(9))
+        )
+    assert asked > 9, "nobody was interrupted, so nothing was tested"
+    assert [key[1] for key, _ in await store.scan(Family.JOURNAL, ())] == list(range(1, 10))
+
+
+async def test_a_conflict_writes_neither_the_key_nor_the_record(scopes: Scopes) -> None:
+    record: list[Write] = [Put(Family.JOURNAL, (RUN, 1), b"")]
+    with pytest.raises(StateConflict):
+        await scopes.set(
+            ANN, "notes", "spell", "k", 1, if_version="0" * 15 + "9", record=lambda _: record
+        )
+    assert await scopes.get(ANN, "notes", "spell", "k") == [None, None]
+
+
+# --- watching
+
+
+async def test_a_watch_tells_the_newest_of_each_key_and_where_to_go_on(scopes: Scopes) -> None:
+    waiting = asyncio.create_task(scopes.watch(ANN, "notes", "spell", "a"))
+    await asyncio.sleep(0)
+    await scopes.set(ANN, "notes", "spell", "b", 1)
+    await scopes.set(ANN, "todo", "spell", "a", 1)
+    await scopes.set(replace(ANN, tenant="other"), "notes", "spell", "a", 1)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    version = await scopes.set(ANN, "notes", "spell", "a/1", {"n": 1})
+    async with asyncio.timeout(20):
+        found = await waiting
+    change = {"key": "a/1", "value": {"n": 1}, "version": version, "deleted": False}
+    assert found == {"changes": [change], "next": version, "resync": False}
+    await scopes.set(ANN, "notes", "spell", "a/2", 1)
+    await scopes.delete(ANN, "notes", "spell", "a/1")
+    found = await scopes.watch(ANN, "notes", "spell", "a", since=found["next"])
+    assert [(each["key"], each["value"], each["deleted"]) for each in found["changes"]] == [
+        ("a/2", 1, False),
+        ("a/1", None, True),
+    ]
+
+
+async def test_a_watch_that_times_out_says_where_to_go_on_without_missing_anything(
+    scopes: Scopes, clock: ManualClock
+) -> None:
+    waiting = asyncio.create_task(
+        scopes.watch(ANN, "notes", "spell", "a", since="", timeout_seconds=5)
+    )
+    async with asyncio.timeout(20):
+        resync = await waiting
+    assert (resync["changes"], resync["resync"]) == ([], True)
+    waiting = asyncio.create_task(
+        scopes.watch(ANN, "notes", "spell", "a", since=resync["next"], timeout_seconds=5)
+    )
+    await clock.sleeper()
+    other = await scopes.set(ANN, "notes", "spell", "b", 1)
+    await clock.advance(5)
+    async with asyncio.timeout(20):
+        found = await waiting
+    assert found == {"changes": [], "next": other, "resync": False}
+
+
+async def test_a_watch_since_something_that_is_no_version_is_refused(scopes: Scopes) -> None:
+    with pytest.raises(StateError, match="is no version"):
+        await scopes.watch(ANN, "notes", "spell", since="yesterday")
+
+
+# --- transactions
+
+
+def _write(key: str, value: Any, **more: Any) -> StateWrite:
+    return StateWrite(scope="spell", key=key, value=value, **more)
+
+
+async def test_a_transaction_reads_what_was_there_when_it_began_and_writes_all_at_once(
+    scopes: Scopes, clock: ManualClock
+) -> None:
+    version = await scopes.set(ANN, "notes", "spell", "a", 1)
+    await scopes.set(ANN, "notes", "spell", "gone", 1)
+    transaction = scopes.transaction(ANN, "notes", run_id=RUN)
+    await scopes.set(ANN, "notes", "user", "elsewhere", 1)
+    assert transaction.get("spell", "a") == [1, version]
+    await transaction.commit(
+        [
+            _write("a", 2),
+            _write("b", 3, ttl_seconds=1),
+            _write("gone", None, is_delete=True),
+            StateWrite(scope="run", key="r", value=4),
+        ]
+    )
+    items = (await scopes.scan(ANN, "notes", "spell"))["items"]
+    assert [(item["key"], item["value"]) for item in items] == [("a", 2), ("b", 3)]
+    assert len({item["version"] for item in items}) == 1
+    assert await _value(scopes, ANN, "notes", "user", "elsewhere") == 1
+    assert (await scopes.get(ANN, "notes", "run", "r", run_id=RUN))[0] == 4
+    await clock.advance(1)
+    assert await scopes.get(ANN, "notes", "spell", "b") == [None, None]
+
+
+async def test_a_transaction_whose_reads_have_changed_conflicts_until_it_is_renewed(
+    scopes: Scopes,
+) -> None:
+    transaction = scopes.transaction(ANN, "notes")
+    assert transaction.get("spell", "a") == [None, None]
+    version = await scopes.set(ANN, "notes", "spell", "a", 1)
+    with pytest.raises(StateConflict, match="has changed"):
+        await transaction.commit([_write("b", 1)])
+    transaction.renew()
+    assert transaction.get("spell", "a") == [1, version]
+    await transaction.commit([_write("b", 2)])
+    assert await _value(scopes, ANN, "notes", "spell", "b") == 2
+
+
+async def test_a_scan_in_a_transaction_is_a_page_and_finds_phantoms(scopes: Scopes) -> None:
+    for number in range(5):
+        await scopes.set(ANN, "notes", "spell", f"n/{number}", number)
+    for reverse, page, behind in ((False, ["n/0", "n/1"], "n/4"), (True, ["n/4", "n/3"], "n/0")):
+        transaction = scopes.transaction(ANN, "notes")
+        found = transaction.scan("spell", "n/", limit=2, reverse=reverse)
+        assert found == await scopes.scan(ANN, "notes", "spell", "n/", limit=2, reverse=reverse)
+        assert ([item["key"] for item in found["items"]], found["next"]) == (page, page[1])
+        await scopes.set(ANN, "notes", "spell", behind, "behind what was read")
+        await transaction.commit([_write("done", reverse)])
+        transaction.renew()
+        transaction.scan("spell", "n/", limit=2, reverse=reverse)
+        await scopes.set(ANN, "notes", "spell", page[0] + "/phantom", 1)
+        with pytest.raises(StateConflict):
+            await transaction.commit([_write("done", reverse)])
+        transaction.close()
+
+
+async def test_what_a_transaction_is_given_wrongly_is_refused_and_nothing_is_written(
+    scopes: Scopes,
+) -> None:
+    transaction = scopes.transaction(ANN, "notes")
+    with pytest.raises(StateError, match="from 1 to"):
+        transaction.scan("spell", limit=0)
+    with pytest.raises(StateError, match="must not be empty"):
+        transaction.get("spell", "")
+    for bad in (_write("", 1), _write("k", object()), _write("k", 1, ttl_seconds=-1)):
+        with pytest.raises(StateError):
+            await transaction.commit([_write("a", 1), bad])
+        transaction.renew()
+    with pytest.raises(StateTooLarge, match="501 keys, the limit is 500"):
+        await transaction.commit([_write(f"k{n}", n) for n in range(501)])
+    transaction.renew()
+    with pytest.raises(StateTooLarge, match="bytes, the limit is 4194304"):
+        await transaction.commit([_write(f"k{n}", "v" * (250 << 10)) for n in range(17)])
+    transaction.close()
+    assert (await scopes.scan(ANN, "notes", "spell"))["items"] == []
 
 
 # --- limits

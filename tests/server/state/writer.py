@@ -3,9 +3,11 @@
 Usage: python writer.py PATH hold                  opens it and waits
        python writer.py PATH write LEVEL           commits without end
        python writer.py PATH write LEVEL POINT N   dies at failpoint POINT of commit N
+       python writer.py PATH transfer              moves money in durable transactions, 16 at once
        python writer.py PATH fill                  fills the disk, makes room, reopens
 
-It prints one line a fact: `open`, then the number of each acknowledged commit.
+It prints one line a fact: `open`, then the number of each acknowledged commit,
+or the name of each acknowledged transfer.
 Commit n holds row n of three families, each 4 kB that do not compress.
 """
 
@@ -13,15 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import sys
 from itertools import count
 from pathlib import Path
 
 from llmspell import failpoints
-from llmspell.errors import StateDiskFull, StateError
-from llmspell.state.rocks import RocksStore
-from llmspell.state.store import Durability, Family, Put
+from llmspell.clock import ManualClock, SystemClock
+from llmspell.errors import StateDiskFull
+from llmspell.state.rocks import PROBE_SECONDS, RocksStore
+from llmspell.state.store import Durability, Family, Key, Put
+from llmspell.state.transactions import Transaction, run
 
+ACCOUNTS = 20
+EACH = 1000
 FAMILIES = (Family.KV, Family.RUN, Family.EVENT)
 
 
@@ -41,10 +48,38 @@ async def write(store: RocksStore, level: Durability, point: str = "", last: str
         print(number, flush=True)
 
 
-async def fill(store: RocksStore, path: str) -> None:
-    """Commit until the disk is full, make room, and see that all of it is there again."""
+async def transfer(store: RocksStore) -> None:
+    """Transfer without end; each leaves a receipt, so that receipts and balances tell the same."""
+    chance = random.Random()
+    accounts: list[Key] = [("bank", "account", n) for n in range(ACCOUNTS)]
+    await store.commit([Put(Family.KV, key, b"%d" % EACH) for key in accounts])
+
+    async def client(number: int) -> None:
+        for turn in count():
+            source, target = chance.sample(accounts, 2)
+
+            async def work(transaction: Transaction) -> None:
+                held = [transaction.get(key) for key in (source, target)]  # noqa: B023 - this turn
+                paid, got = [int(entry.value) for entry in held if entry is not None]
+                transaction.put(source, b"%d" % (paid - 1))  # noqa: B023
+                transaction.put(target, b"%d" % (got + 1))  # noqa: B023
+                receipt = ("bank", "receipt", number, turn)  # noqa: B023
+                transaction.put(receipt, b"%d %d" % (source[2], target[2]))  # noqa: B023
+
+            await run(store, "bank", work, clock=SystemClock(), attempts=1000)
+            print(f"{number}.{turn}", flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(16):
+            group.create_task(client(number))
+
+
+async def fill(path: str) -> None:
+    """Commit until the disk is full, make room, and see that it goes on with all that was there."""
+    clock = ManualClock()
+    store = RocksStore.open(path, clock=clock)
     ballast = Path(path).with_name("ballast")
-    ballast.write_bytes(bytes(32 << 20))
+    ballast.write_bytes(bytes(64 << 20))
     last = 0
     try:
         for number in count(1):
@@ -53,20 +88,30 @@ async def fill(store: RocksStore, path: str) -> None:
     except StateDiskFull as error:
         print("full:", error.hint, flush=True)
     await check(store, last)
-    try:
-        await store.commit([Put(Family.KV, ("small",), b"")])
-    except StateDiskFull:
-        print("still full", flush=True)
-    try:
-        await store.close()
-    except StateError:
-        print("closed without a flush", flush=True)
+    for probes, said in ((0, "refused at once"), (3, "still full")):
+        for _ in range(probes):
+            await clock.advance(PROBE_SECONDS)
+        try:
+            await store.commit([Put(Family.KV, ("small",), b"")])
+        except StateDiskFull:
+            print(said, flush=True)
     ballast.unlink()
+    while True:
+        await clock.advance(PROBE_SECONDS)
+        try:
+            await store.commit([Put(Family.KV, ("after",), b"")], durability=Durability.DURABLE)
+        except StateDiskFull:
+            await asyncio.sleep(0.2)  # RocksDB itself looks for room every few seconds
+        else:
+            break
+    await check(store, last)
+    print("goes on", flush=True)
+    await store.close()
     store = RocksStore.open(path)
     await check(store, last)
-    await store.commit([Put(Family.KV, ("after",), b"")])
+    assert await store.get(Family.KV, ("after",)) is not None
     await store.close()
-    print("free", flush=True)
+    print("reopened", flush=True)
 
 
 async def check(store: RocksStore, last: int) -> None:
@@ -80,16 +125,20 @@ async def check(store: RocksStore, last: int) -> None:
 
 async def main(path: str, what: str, *arguments: str) -> None:
     """Do what the command line says."""
+    if what == "fill":
+        print("open", flush=True)
+        await fill(path)
+        return
     store = RocksStore.open(path)
     print("open", flush=True)
     match what:
         case "hold":
             sys.stdin.read()
+        case "transfer":
+            await transfer(store)
         case "write":
             level, *rest = arguments
             await write(store, Durability(level), *rest)
-        case "fill":
-            await fill(store, path)
         case _:
             raise SystemExit(__doc__)
 
