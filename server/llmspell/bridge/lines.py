@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 _PLAIN_ANSWER = re.compile(
     rb'\{"jsonrpc":"2\.0","id":(-?\d{1,18}|"[^"\\]{0,200}"),"(result|error)":'
@@ -55,14 +55,13 @@ class Lines:
         return line
 
 
-def messages(line: bytes) -> list[dict[str, Any]] | None:
-    """Return the JSON-RPC messages of a line, a batch's included; None when it is not JSON."""
+def message_of(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON-RPC message of a line; None when it is none, as a batch is not."""
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    values: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]  # JSON
-    return [item for item in values if isinstance(item, dict)]
+    return value if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType]  # JSON
 
 
 def key_of(identifier: object) -> str:
@@ -70,22 +69,35 @@ def key_of(identifier: object) -> str:
     return json.dumps(identifier)
 
 
+def member(value: object, *names: str) -> Any:
+    """Return what stands at a path of names inside JSON objects; None where there is none."""
+    for name in names:
+        if not isinstance(value, dict):
+            return None
+        value = cast("dict[str, Any]", value).get(name)
+    return value
+
+
 def cancelled_key(notification: dict[str, Any]) -> str:
     """Return the key of the request that `notifications/cancelled` names."""
-    params: Any = notification.get("params")
-    return key_of(params.get("requestId")) if isinstance(params, dict) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # JSON
+    identifier = member(notification, "params", "requestId")
+    return "" if identifier is None else key_of(identifier)
 
 
-def answers(line: bytes) -> list[tuple[str, bool]]:
-    """Return the requests a line answers, by key, and whether with a result."""
+def answered(line: bytes) -> tuple[str, bool] | None:
+    """Return which request a line answers, by key, and whether with a result."""
     plain = _PLAIN_ANSWER.match(line)
     if plain is not None:
-        return [(key_of(json.loads(plain[1])), plain[2] == b"result")]
-    return [
-        (key_of(message["id"]), "result" in message)
-        for message in messages(line) or ()
-        if "id" in message and "method" not in message
-    ]
+        return key_of(json.loads(plain[1])), plain[2] == b"result"
+    message = message_of(line)
+    if message is None or "id" not in message or "method" in message:
+        return None
+    return key_of(message["id"]), "result" in message
+
+
+def result_line(identifier: object, result: dict[str, Any]) -> bytes:
+    """Return a JSON-RPC answer as a line, with its newline."""
+    return json.dumps({"jsonrpc": "2.0", "id": identifier, "result": result}).encode() + b"\n"
 
 
 def error_line(identifier: object, code: int, message: str, data: dict[str, Any] | None) -> bytes:

@@ -5,66 +5,50 @@ whoever wants to start one holds `spawn.lock` meanwhile. Both die with their
 holder, so there is nothing to clean up after a kill, and a stale socket file is
 simply replaced. Serving the socket is `host.owner`'s.
 
-Each side begins with one line of JSON: the client says `{protocol, build, pid,
-role}`, the owner answers `{protocol, build, pid}` or `{error}`.
+Two builds never share a directory: an older owner is asked to end, and a newer
+one serves whoever speaks its protocol and tells the others what to do.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import select
+import signal
 import socket
-import struct
-import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmspell import __version__
+from llmspell.bridge.hello import (
+    DRAIN,
+    HELLO_SECONDS,
+    MAX_HELLO_BYTES,
+    PROTOCOL,
+    UnreachableError,
+    hello,
+    is_newer,
+    parse,
+)
+from llmspell.bridge.peer import Process, Vigil, peer
 from llmspell.bridge.places import find_project, state_directory, user_data_directory
+from llmspell.bridge.sockets import dial, is_served
+from llmspell.bridge.spawning import (
+    START_SECONDS,
+    SpawnLock,
+    Wait,
+    Waiting,
+    finish,
+    private_directory,
+    reap,
+    spawn,
+)
 
-PROTOCOL = 1
-"""Number of the protocol on the socket; both sides must speak the same."""
+SUCCESSOR_SECONDS = 0.5
+"""How long a killed owner's keeper is given to put the next one in its place."""
 
-SOCKET_NAME = "s.sock"
-MAX_SOCKET_PATH = 100
-"""Longest path bound as it is, in bytes: the kernel's limit is 104 to 108."""
-
-START_SECONDS = 30.0
-"""How long a start may take, database recovery and loading of spells included."""
-
-HELLO_SECONDS = 10.0
-MAX_HELLO_BYTES = 4096
-MAX_LOG_BYTES = 8 << 20
-"""Size from which `log/owner.log` is set aside as `owner.log.1` before the next start."""
-
-_children: list[int] = []
-
-
-class UnreachableError(Exception):
-    """No owner could be used. `code`, `hint` and `cause` are those of an error object."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str = "owner.unreachable",
-        hint: str = "the state directory's log/owner.log says why",
-        cause: dict[str, Any] | None = None,
-        pid: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.hint = hint
-        self.cause = cause
-        """The error object the owner itself failed with, when it could say."""
-        self.pid = pid
-        """The owner, when there is one that can't be used."""
+_LOOK_AGAIN = 0.005
 
 
 # Named tuples, because dataclasses would load `inspect` while a client waits.
@@ -94,155 +78,107 @@ class Meeting(NamedTuple):
     socket: socket.socket
     pid: int
     build: str
+    protocol: int = PROTOCOL
+    is_kept: bool = False
+    """Whether a keeper puts a new owner in its place when it is killed."""
+    process: Process | None = None
+    """The owner as the kernel knows it."""
 
 
-def bound_socket(state: Path, environ: Mapping[str, str]) -> Path:
-    """Return the path an owner of `state` binds: in the state directory when it is short enough.
-
-    Otherwise a name made of the state directory's hash, in the user's runtime
-    directory; `s.sock` is then a symbolic link to it, so that a client with
-    another environment finds it all the same.
-    """
-    plain = state / SOCKET_NAME
-    if len(os.fsencode(plain)) <= MAX_SOCKET_PATH:
-        return plain
-    import hashlib  # only long paths need it
-
-    name = hashlib.sha256(os.fsencode(os.path.realpath(state))).hexdigest()[:24] + ".sock"
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    base = Path(runtime, "llmspell") if os.path.isdir(runtime) else None
-    if base is None or len(os.fsencode(base / name)) > MAX_SOCKET_PATH:
-        base = Path(f"/tmp/llmspell-{os.getuid()}")
-    return base / name
-
-
-def private_directory(path: Path) -> None:
-    """Make a directory only this user may enter; an existing one must be this user's.
-
-    Raises:
-        PermissionError: It belongs to somebody else.
-    """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{str(path)!r} belongs to another user")
-
-
-def peer(connection: socket.socket) -> tuple[int, int] | None:
-    """Return pid and user id of the process at the other end; None where the system can't say."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None  # there the modes of socket and directory have to do
-    size = struct.calcsize("3i")
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    pid, uid, _ = struct.unpack("3i", raw)
-    return pid, uid
-
-
-def _read_line(connection: socket.socket) -> bytes:
-    """Read up to a newline and not a byte further; b"" when the other side hung up."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        byte = connection.recv(1)
-        if not byte or len(line) >= MAX_HELLO_BYTES:
-            return b""
-        line += byte
-    return bytes(line)
-
-
-def _object(line: bytes) -> dict[str, Any]:
+def _read_line(connection: socket.socket) -> bytes | None:
+    """Read up to a newline and not a byte further; None when it is not whole, b"" at the end."""
     try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UnreachableError(f"what answers on {SOCKET_NAME} is no owner of llmspell")
-    return value  # pyright: ignore[reportUnknownVariableType]  # JSON has string keys
-
-
-def _greet(connection: socket.socket, role: str) -> Meeting | None:
-    connection.settimeout(HELLO_SECONDS)
-    hello = {"protocol": PROTOCOL, "build": __version__, "pid": os.getpid(), "role": role}
-    try:
-        connection.sendall(json.dumps(hello).encode() + b"\n")
-        line = _read_line(connection)
-    except TimeoutError:
-        known = peer(connection)
-        raise UnreachableError(
-            "the owner does not answer",
-            hint="end it with 'llmspell stop', then try again",
-            pid=known[0] if known else None,
-        ) from None
+        seen = connection.recv(MAX_HELLO_BYTES, socket.MSG_PEEK)
+    except BlockingIOError:
+        return None
     except OSError:
-        return None
-    if not line:
-        return None  # it is about to exit: meet the next one
-    answer = _object(line)
-    error = answer.get("error")
-    if error is not None:
-        raise UnreachableError(
-            error["message"],
-            code=error["code"],
-            hint=error.get("hint", ""),
-            pid=answer.get("pid"),
-        )
-    if answer.get("protocol") != PROTOCOL:
-        raise UnreachableError(
-            f"the owner is llmspell {answer.get('build')} (pid {answer.get('pid')}), "
-            f"this is {__version__}",
-            code="owner.version",
-            hint="end it with 'llmspell stop', then try again",
-            pid=answer.get("pid"),
-        )
-    connection.settimeout(None)
-    return Meeting(connection, int(answer["pid"]), str(answer["build"]))
+        return b""
+    end = seen.find(b"\n")
+    if end < 0:
+        return None if seen and len(seen) < MAX_HELLO_BYTES else b""
+    return connection.recv(end + 1)
 
 
-def _dial(state: Path) -> socket.socket | None:
-    """Return a connection to whoever listens on the socket of `state`, or None."""
-    path = state / SOCKET_NAME
+def _is_owner(state: Path, process: Process) -> bool:
+    """Return whether who listens is who wrote that it holds the lock: nobody else is ended."""
     try:
-        target = os.path.join(state, os.readlink(path)) if path.is_symlink() else os.fspath(path)
+        written = (state / "owner.lock").read_bytes().split()
     except OSError:
-        return None  # it went away between the two looks
-    if len(os.fsencode(target)) > MAX_SOCKET_PATH:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(target)
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        return None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def is_served(state: Path) -> bool:
-    """Return whether an owner of `state` accepts connections."""
-    connection = _dial(state)
-    if connection is None:
         return False
-    connection.close()
-    return True
+    return written[:1] == [str(process.pid).encode()]
 
 
-def connect(state: Path, role: str) -> Meeting | None:
-    """Return a greeted connection to the owner of `state`; None when there is no owner.
+def _greet(
+    state: Path, connection: socket.socket, line: bytes, *, may_kill: bool
+) -> Waiting[Meeting | None]:
+    """Say hello and return the answer's meeting; None when the owner is about to exit.
 
-    Raises:
-        UnreachableError: There is one, and it can't be used.
+    Args:
+        may_kill: Whether an owner that hangs is ended, instead of told of.
     """
-    connection = _dial(state)
+    known = peer(connection)
+    if known is not None and known[1] != os.getuid():
+        raise UnreachableError(
+            f"the owner runs as user {known[1]}",
+            hint="use a state directory of your own: --state DIR",
+        )
+    process = Process(known[0]) if known is not None else None
+    try:
+        connection.sendall(line)
+    except OSError:
+        return None
+    began = time.monotonic()
+    is_known = may_kill and process is not None and _is_owner(state, process)
+    vigil = Vigil(process, began) if process is not None and is_known else None
+    while True:
+        answer = _read_line(connection)
+        if answer is not None:
+            return _met(connection, answer, process) if answer else None
+        now = time.monotonic()
+        if vigil is not None and process is not None and vigil.is_hung(now) and process.kill():
+            return None
+        if now - began > (START_SECONDS if vigil is not None else HELLO_SECONDS):
+            raise UnreachableError(
+                "the owner does not answer",
+                hint="end it with 'llmspell stop --force', then try again",
+                pid=process.pid if process is not None else None,
+            )
+        # Half a line can be read at once, again and again.
+        has_part = bool(select.select([connection], [], [], 0)[0])
+        yield Wait(-1, _LOOK_AGAIN) if has_part else Wait(connection.fileno(), 1.0)
+
+
+def _met(connection: socket.socket, line: bytes, process: Process | None) -> Meeting:
+    said = parse(line)
+    error = said.get("error")
+    pid, build, protocol = said.get("pid"), said.get("build"), said.get("protocol")
+    if error is not None and protocol == PROTOCOL:
+        raise UnreachableError(
+            error["message"], code=error["code"], hint=error.get("hint", ""), pid=pid
+        )
+    if not isinstance(pid, int) or not isinstance(protocol, int):
+        raise UnreachableError("what answers on the owner's socket is no owner of llmspell")
+    return Meeting(
+        connection,
+        pid,
+        build if isinstance(build, str) else "",
+        protocol,
+        bool(said.get("keeper")),
+        process,
+    )
+
+
+def _approach(state: Path, line: bytes, *, may_kill: bool = False) -> Waiting[Meeting | None]:
+    """Dial and greet; None when there is no owner. The protocol is not looked at yet."""
+    try:
+        connection = dial(state)
+    except BlockingIOError:
+        yield Wait(-1, 2 * _LOOK_AGAIN)
+        return None
     if connection is None:
         return None
     try:
-        known = peer(connection)
-        if known is not None and known[1] != os.getuid():
-            raise UnreachableError(
-                f"the owner of {str(state)!r} runs as user {known[1]}",
-                hint="use a state directory of your own: --state DIR",
-            )
-        meeting = _greet(connection, role)
+        meeting = yield from _greet(state, connection, line, may_kill=may_kill)
     except BaseException:
         connection.close()
         raise
@@ -251,99 +187,160 @@ def connect(state: Path, role: str) -> Meeting | None:
     return meeting
 
 
-@contextmanager
-def _spawn_lock(state: Path, deadline: float) -> Generator[None]:
-    """Hold `spawn.lock`: one process at a time may start an owner."""
-    lock = os.open(state / "spawn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UnreachableError("somebody else has been starting an owner") from None
-                time.sleep(0.005)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _open_log(state: Path) -> int:
-    directory = state / "log"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    path = directory / "owner.log"
-    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(directory / "owner.log.1")
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _await_readiness(end: int, deadline: float) -> None:
-    """Read what a started owner says of itself: a bare newline, or an error object.
+def _accept(meeting: Meeting) -> Meeting:
+    """Return a meeting whose owner speaks our protocol, for blocking use.
 
     Raises:
-        UnreachableError: It failed, ended, or took too long.
+        UnreachableError: It speaks another one.
     """
-    said = b""
-    while not said.endswith(b"\n"):
-        ready, _, _ = select.select([end], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise UnreachableError(f"an owner was started and is not ready in {START_SECONDS:g} s")
-        chunk = os.read(end, 65536)
-        if not chunk:
-            raise UnreachableError("an owner was started and ended at once")
-        said += chunk
-    if said.strip():
-        error = json.loads(said)
-        raise UnreachableError(f"an owner could not start: {error['message']}", cause=error)
+    if meeting.protocol == PROTOCOL:
+        meeting.socket.settimeout(None)
+        return meeting
+    meeting.socket.close()
+    owner_is_newer = is_newer(meeting.protocol, meeting.build, PROTOCOL, __version__)
+    raise UnreachableError(
+        f"the owner (pid {meeting.pid}) is llmspell {meeting.build}, this is {__version__}, and "
+        "they do not understand each other",
+        code="owner.version",
+        hint=(
+            "restart this client, so that it starts the llmspell that is installed now"
+            if owner_is_newer
+            else "end it with 'llmspell stop', then try again"
+        ),
+        pid=meeting.pid,
+    )
 
 
-def _spawn(address: Address, deadline: float) -> None:
-    """Start a detached owner and wait until it serves.
+def connect(state: Path, role: str) -> Meeting | None:
+    """Return a greeted connection to the owner of `state`; None when there is no owner. Blocks.
 
     Raises:
-        UnreachableError: It does not.
+        UnreachableError: There is one, and it can't be used.
     """
-    ready, told = os.pipe()
-    log = _open_log(address.state)
     try:
-        os.set_inheritable(told, True)
-        # -P: the working directory is the client's and must not be searched for modules.
-        command = [sys.executable, "-P", "-m", "llmspell", "--project", os.fspath(address.project)]
-        command += ["--state", os.fspath(address.state), *address.options]
-        command += ["own", "--ready", str(told)]
-        pid = os.posix_spawn(
-            sys.executable,
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-            ],
-            setsid=True,
-        )
-        _children.append(pid)
-        os.close(told)
-        told = -1
-        _await_readiness(ready, deadline)
+        meeting = finish(_approach(state, hello(role)))
     except OSError as error:
-        raise UnreachableError(f"an owner could not be started: {error}") from error
+        raise _unusable(state, error) from error
+    return None if meeting is None else _accept(meeting)
+
+
+def connect_or_spawn(address: Address, role: str, *, timeout: float = START_SECONDS) -> Meeting:
+    """Return a greeted connection to the owner, started when there is none.
+
+    Blocks up to about `timeout` seconds.
+
+    Raises:
+        UnreachableError: None answers and none could be started.
+    """
+    return finish(seek(address, role, seconds=timeout))
+
+
+def seek(
+    address: Address,
+    role: str,
+    *,
+    bridge: str = "",
+    seconds: float = START_SECONDS,
+    grace: float = 0.0,
+) -> Waiting[Meeting]:
+    """Meet the owner, started when there is none, replaced when it hangs or is older than this.
+
+    Args:
+        bridge: Under which id requests will be asked.
+        seconds: For how long; about so, because a start under way is waited for.
+        grace: For how long somebody else is expected to start one.
+
+    Raises:
+        UnreachableError: None answers and none could be started.
+    """
+    began = time.monotonic()
+    deadline = began + seconds
+    line = hello(role, bridge)
+    lock = SpawnLock(address.state)
+    reap()
+    try:
+        _check_project(address.project)
+        private_directory(address.state)
+        while True:
+            meeting = yield from _approach(address.state, line, may_kill=True)
+            if meeting is not None and not _is_outdated(meeting):
+                return _accept(meeting)
+            now = time.monotonic()
+            if now > deadline:
+                raise UnreachableError("no owner stays for long enough to be met", retryable=True)
+            if meeting is None and now < began + grace:
+                yield Wait(-1, _LOOK_AGAIN)
+            elif not lock.take():
+                # Somebody starts an owner; its socket may appear at any moment.
+                if meeting is not None:
+                    meeting.socket.close()
+                yield Wait(-1, 2 * _LOOK_AGAIN)
+            else:
+                found = yield from _start(address, role, line, meeting, deadline)
+                if found is not None:
+                    return found
+                lock.release()
+    except OSError as error:
+        raise _unusable(address.state, error) from error
     finally:
-        for descriptor in (ready, told, log):
-            if descriptor >= 0:
-                os.close(descriptor)
+        lock.release()
 
 
-def _reap() -> None:
-    """Collect owners this process started that have ended, so that none stays a zombie."""
-    for pid in list(_children):
-        try:
-            done, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            done = pid
-        if done:
-            _children.remove(pid)
+def _start(
+    address: Address, role: str, line: bytes, outdated: Meeting | None, deadline: float
+) -> Waiting[Meeting | None]:
+    """With the right to start one, start an owner, unless there is one by now."""
+    if outdated is not None:
+        yield from _drain(address.state, outdated, deadline)
+    else:
+        meeting = yield from _approach(address.state, line, may_kill=True)
+        if meeting is not None:
+            if not _is_outdated(meeting):
+                return _accept(meeting)
+            yield from _drain(address.state, meeting, deadline)
+    yield from spawn(address.project, address.state, address.options, role, deadline)
+    return None
+
+
+def _is_outdated(meeting: Meeting) -> bool:
+    return is_newer(PROTOCOL, __version__, meeting.protocol, meeting.build)
+
+
+def _drain(state: Path, meeting: Meeting, deadline: float) -> Waiting[None]:
+    """Have an older owner end, and wait for it. What it had under way goes on with the next."""
+    try:
+        asked = yield from _approach(state, hello(DRAIN))
+    except UnreachableError:
+        # It is older than this request.
+        asked = None
+        if meeting.process is not None and _is_owner(state, meeting.process):
+            meeting.process.send(signal.SIGTERM)
+    finally:
+        meeting.socket.close()
+    if asked is not None:
+        asked.socket.close()
+    while is_served(state):
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"the owner (pid {meeting.pid}) is the older llmspell {meeting.build}, "
+                "and does not end",
+                code="owner.version",
+                hint="end it with 'llmspell stop', then try again",
+                pid=meeting.pid,
+            )
+        yield Wait(-1, 2 * _LOOK_AGAIN)
+
+
+def _unusable(state: Path, error: OSError) -> UnreachableError:
+    import errno
+
+    no_locks = error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    return UnreachableError(
+        f"the state directory {str(state)!r} can't be used: {error.strerror or error}",
+        hint="its file system has no locks: choose a directory on a local disk with --state DIR"
+        if no_locks
+        else "choose another with --state DIR",
+    )
 
 
 def _check_project(project: Path) -> None:
@@ -357,34 +354,3 @@ def _check_project(project: Path) -> None:
             hint=f"make it with: llmspell init {project}",
         )
     private_directory(project)
-
-
-def connect_or_spawn(address: Address, role: str, *, timeout: float = START_SECONDS) -> Meeting:
-    """Return a greeted connection to the owner, started when there is none.
-
-    Blocks up to about `timeout` seconds.
-
-    Raises:
-        UnreachableError: None answers and none could be started.
-    """
-    deadline = time.monotonic() + timeout
-    _reap()
-    try:
-        _check_project(address.project)
-        private_directory(address.state)
-        while True:
-            meeting = connect(address.state, role)
-            if meeting is not None:
-                return meeting
-            with _spawn_lock(address.state, deadline):
-                meeting = connect(address.state, role)
-                if meeting is not None:
-                    return meeting
-                _spawn(address, deadline)
-            if time.monotonic() > deadline:
-                raise UnreachableError("the owner does not stay")
-    except OSError as error:
-        raise UnreachableError(
-            f"the state directory {str(address.state)!r} can't be used: {error.strerror or error}",
-            hint="choose another with --state DIR",
-        ) from error

@@ -1,27 +1,40 @@
 """`llmspell stdio`: lines between an MCP client on stdin/stdout and the owner's socket.
 
 It forwards bytes and understands as little as it can: which lines are requests
-and which answers, so that no request stays without one when the owner dies or
-can't be reached, and the handshake of the older protocol revisions, which a new
-owner must be shown. Nothing but JSON-RPC goes to stdout; messages go to stderr.
+and which answers, and the handshake of the older protocol revisions. So every
+request is answered once, whatever becomes of the owner: when one dies, the next
+is shown the handshake and asked again what was not answered, under the same
+ids, by which it knows what it has performed already. When one takes long to
+start, the first questions are answered from what the last one said.
 
-An unanswered request is never sent twice: whether it was performed is unknown,
-so the client is told, with `retryable`, and decides.
+Nothing but JSON-RPC goes to stdout; messages go to stderr.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import socket
 import sys
 import time
-from collections import deque
 from typing import Any
 
-from llmspell.bridge.lines import Lines, answers, cancelled_key, error_line, key_of, messages
-from llmspell.bridge.meeting import Address, UnreachableError, connect_or_spawn
+from llmspell.bridge.catalogue import KeptCatalogue
+from llmspell.bridge.handshake import Handshake
+from llmspell.bridge.hello import BRIDGE, PRIVATE, STOPPED, UnreachableError
+from llmspell.bridge.ledger import Asked, Ledger
+from llmspell.bridge.lines import (
+    Lines,
+    answered,
+    cancelled_key,
+    error_line,
+    key_of,
+    member,
+    message_of,
+    result_line,
+)
+from llmspell.bridge.link import CHUNK, Link
+from llmspell.bridge.meeting import SUCCESSOR_SECONDS, Address, Meeting, seek
+from llmspell.bridge.search import Search
 
 MAX_LINE_BYTES = 32 << 20
 """Longest line taken from a client: well above every limit the owner has."""
@@ -32,16 +45,20 @@ HIGH_WATER = 4 << 20
 LAST_ANSWER_SECONDS = 2.0
 """How long the owner may take to hang up once everything has been answered."""
 
-CHUNK = 1 << 16
+CATALOGUE_SECONDS = 1.5
+"""How long an owner may take to be met before the first questions are answered without it."""
+
 PIPE_CHUNK = 4096
 """What a pipe that is ready takes without blocking; stdout itself may not be set non-blocking,
 because other processes may share it."""
 
-ANSWER_SECONDS = 30.0
-
 _STANDING = "subscriptions/listen"
 """A request that is answered when it ends. Like a cancelled one, which may stay without an
 answer, it is not waited for at the end of input."""
+
+_ACKNOWLEDGED = b'"notifications/subscriptions/acknowledged"'
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_TOOLS_CHANGED = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n'
 
 
 class Bridge:
@@ -49,7 +66,7 @@ class Bridge:
 
     Args:
         address: The owner to meet; it is met again, or started, when it has gone
-            and the client asks something.
+            and the client is owed an answer or asks something.
         stdin: Descriptor the client writes to.
         stdout: Descriptor the client reads from.
     """
@@ -58,31 +75,31 @@ class Bridge:
         self._address = address
         self._stdin = stdin
         self._stdout = stdout
-        self._owner: socket.socket | None = None
+        self._owner: Link | None = None
+        self._search: Search | None = None
         self._client_lines = Lines(MAX_LINE_BYTES)
-        self._owner_lines = Lines()
-        # Whole lines with the requests they hold; the first may be partly sent.
-        self._to_owner: deque[tuple[bytes, dict[str, Any]]] = deque()
-        self._waiting = 0
-        self._sent = 0
+        self._ledger = Ledger()
+        self._handshake = Handshake()
+        self._kept: KeptCatalogue | None = None
+        # Lines that are owed an answer and have no id to keep them by.
+        self._nameless: list[bytes] = []
+        self._asked_as = ""
         self._to_client = bytearray()
-        self._unanswered: dict[str, Any] = {}
-        self._standing: set[str] = set()
+        # Streams the client has been told of already, before it was asked for anew.
+        self._acknowledged: set[str] = set()
+        # Requests of the bridge's own; their answers are not the client's.
+        self._tools_key = key_of(f"llmspell-bridge-{os.getpid()}-tools")
+        self._own: set[str] = set()
         self._ended = False
         self._hang_up_at: float | None = None
         self._watched: set[int] = set()
-        # The handshake of revisions up to 2025-11-25: the line, its key, whether it was accepted.
-        self._initialize: dict[str, Any] | None = None
-        self._initialized: bytes | None = None
-        self._accepted = False
 
     def run(self) -> int:
         """Pass lines until the client is done; return the exit status."""
-        try:
-            self._meet()
-        except UnreachableError as error:
-            self._say(error)
+        self._seek()
         poll = select.poll()
+        client = select.poll()
+        client.register(self._stdout, select.POLLOUT)
         while not self._done():
             self._watch(poll)
             for descriptor, event in poll.poll(self._patience()):
@@ -92,26 +109,42 @@ class Bridge:
                     self._write_client()
                 elif descriptor == self._stdin:
                     self._read_client()
-                elif self._owner is not None and descriptor == self._owner.fileno():
+                elif self._owner is not None and descriptor == self._owner.descriptor:
                     if event & ~select.POLLOUT:
                         self._read_owner()
                     if event & select.POLLOUT:
                         self._write_owner()
+                elif self._search is not None and descriptor == self._search.descriptor:
+                    self._advance()
+            # At once where it can be, which spares a request and its answer a round each.
+            if self._owner is not None and self._owner.waiting:
+                self._write_owner()
+            if self._to_client and client.poll(0) == [(self._stdout, select.POLLOUT)]:
+                self._write_client()
+            self._tick(time.monotonic())
+        if self._search is not None:
+            self._search.close()
         return 0
 
     # -- the loop -------------------------------------------------------------
 
+    @property
+    def _has_room(self) -> bool:
+        return len(self._to_client) < HIGH_WATER
+
     def _watch(self, poll: select.poll) -> None:
         wanted: dict[int, int] = {self._stdout: select.POLLOUT if self._to_client else 0}
-        room = len(self._to_client) < HIGH_WATER
-        if not self._ended and room and self._waiting < HIGH_WATER:
+        waiting = self._owner.waiting if self._owner is not None else self._ledger.bytes
+        if not self._ended and self._has_room and waiting < HIGH_WATER:
             wanted[self._stdin] = select.POLLIN
         if self._owner is not None:
-            events = select.POLLIN if room else 0
-            if self._to_owner:
+            events = select.POLLIN if self._has_room else 0
+            if waiting:
                 events |= select.POLLOUT
             if events:
-                wanted[self._owner.fileno()] = events
+                wanted[self._owner.descriptor] = events
+        elif self._search is not None and self._search.descriptor >= 0:
+            wanted[self._search.descriptor] = select.POLLIN
         for descriptor in self._watched - wanted.keys():
             poll.unregister(descriptor)
         for descriptor, events in wanted.items():
@@ -119,21 +152,49 @@ class Bridge:
         self._watched = set(wanted)
 
     def _patience(self) -> float | None:
-        if self._hang_up_at is None:
-            return None
-        return max(0.0, self._hang_up_at - time.monotonic()) * 1000
+        """Return after how many milliseconds `_tick` has something to do; None = never."""
+        now = time.monotonic()
+        times: list[float] = []
+        if self._hang_up_at is not None:
+            times.append(self._hang_up_at - now)
+        if self._search is not None:
+            times.append(self._search.remaining(now))
+            if self._kept is None:
+                times.append(self._search.began + CATALOGUE_SECONDS - now)
+        elif self._owner is not None and self._is_watching:
+            times.append(self._owner.remaining(now))
+        return max(0.0, min(times)) * 1000 if times else None
+
+    @property
+    def _is_watching(self) -> bool:
+        """Whether the owner owes something, and could be heard."""
+        return self._ledger.is_owing and self._has_room
+
+    def _tick(self, now: float) -> None:
+        """Do what time alone makes due."""
+        search = self._search
+        if search is not None:
+            if search.remaining(now) <= 0:
+                self._advance()
+            if self._search is not None and now >= search.began + CATALOGUE_SECONDS:
+                self._answer_without_owner()
+        elif self._owner is not None:
+            if self._is_watching:
+                self._owner.watch(now)
+            else:
+                self._owner.relax(now)
 
     def _done(self) -> bool:
         """Whether input has ended and every answer has been passed on."""
-        if not self._ended or self._to_client or self._to_owner:
+        if not self._ended or self._to_client or self._ledger.is_owing or self._nameless:
             return False
         if self._owner is None:
             return True
-        if self._unanswered.keys() - self._standing:
+        if self._owner.waiting:
             return False
         if self._hang_up_at is None:
             self._hang_up_at = time.monotonic() + LAST_ANSWER_SECONDS
-            self._owner.shutdown(socket.SHUT_WR)
+            self._owner.end_input()
         return time.monotonic() >= self._hang_up_at
 
     # -- from the client ------------------------------------------------------
@@ -160,50 +221,51 @@ class Bridge:
                 self._take(line)
 
     def _take(self, line: bytes) -> None:
-        """Queue a client's line, or answer it when there is no owner."""
-        found = messages(line)
-        requests: dict[str, Any] = {}
-        for message in found or ():
-            method = message.get("method")
-            if method is None:
-                continue
-            if "id" in message and not isinstance(message["id"], str | int):
-                continue  # no answer can name such an id: the owner refuses it without one
-            if "id" not in message:
-                if method == "notifications/initialized":
-                    self._initialized = line
-                elif method == "notifications/cancelled":
-                    self._standing.add(cancelled_key(message))
-                continue
-            key = key_of(message["id"])
-            requests[key] = message["id"]
-            if method == _STANDING:
-                self._standing.add(key)
-            elif method == "initialize":
-                self._initialize = message
-                self._accepted = False
-        if self._owner is None:
-            # A notification or an answer concerns an owner that is gone.
-            if found is not None and not requests:
-                return
-            try:
-                self._meet()
-            except UnreachableError as error:
-                self._say(error)
-                self._refuse(requests, error)
-                return
-        self._to_owner.append((line + b"\n", requests))
-        self._waiting += len(line) + 1
+        """Note a client's line, and pass it on or have it wait for an owner."""
+        message = message_of(line) or {}
+        method = message.get("method")
+        if isinstance(method, str) and isinstance(message.get("id"), str | int):
+            self._take_request(line, message, method)
+        elif isinstance(method, str) and "id" not in message:
+            if method == "notifications/initialized":
+                self._handshake.complete(line)
+            elif method == "notifications/cancelled":
+                self._ledger.cancel(cancelled_key(message), line)
+            self._pass(line)
+        elif method is None and ("result" in message or "error" in message):
+            self._pass(line)
+        else:
+            # No answer can name it. The owner refuses it, and says why.
+            self._nameless.append(line)
+            self._pass_nameless()
 
-    def _refuse(self, requests: dict[str, Any], error: UnreachableError) -> None:
-        data: dict[str, Any] = {"code": error.code, "hint": error.hint}
-        if error.cause is not None:
-            data["cause"] = error.cause
-        if not requests:
-            self._to_client += error_line(None, -32700, "not JSON", None)
-        for key, identifier in requests.items():
-            self._standing.discard(key)
-            self._to_client += error_line(identifier, -32000, error.message, data)
+    def _pass(self, line: bytes) -> None:
+        """Pass on what has no answer; without an owner it concerns one that is gone."""
+        if self._owner is not None:
+            self._owner.send(line)
+
+    def _take_request(self, line: bytes, message: dict[str, Any], method: str) -> None:
+        key = key_of(message["id"])
+        if method == "initialize":
+            self._handshake.begin(message)
+        if self._owner is not None and not self._ledger.is_owing:
+            self._owner.relax(time.monotonic())
+        asked = self._ledger.add(key, message["id"], line, is_standing=method == _STANDING)
+        if self._owner is not None:
+            self._ask(self._owner, asked)
+        elif self._search is None:
+            self._seek()
+        elif self._kept is not None:
+            self._answer_kept(key, asked)
+
+    def _pass_nameless(self) -> None:
+        if self._owner is None:
+            if self._search is None:
+                self._seek()
+            return
+        for line in self._nameless:
+            self._owner.send(line)
+        self._nameless.clear()
 
     def _write_client(self) -> None:
         try:
@@ -214,108 +276,173 @@ class Bridge:
             return
         del self._to_client[:done]
 
+    # -- finding an owner -----------------------------------------------------
+
+    def _seek(self, grace: float = 0.0) -> None:
+        bridge = self._ledger.bridge
+        self._asked_as = bridge
+        self._search = Search(seek(self._address, "mcp", bridge=bridge, grace=grace))
+        self._advance()
+
+    def _advance(self) -> None:
+        assert self._search is not None
+        try:
+            meeting = self._search.advance()
+        except UnreachableError as error:
+            self._search = None
+            self._kept = None
+            self._refuse(error)
+            return
+        if meeting is not None:
+            self._search = None
+            self._meet(meeting)
+
+    def _meet(self, meeting: Meeting) -> None:
+        """Show a new owner the handshake and ask it what is unanswered."""
+        owner = self._owner = Link(meeting)
+        self._own.clear()
+        shown = self._handshake.lines()
+        if shown:
+            self._own.add(self._handshake.shown_key)
+        for line in shown:
+            owner.send(line)
+        if self._kept is not None and self._kept.given_tools is not None:
+            self._own.add(self._tools_key)
+            identifier = self._tools_key.encode()
+            owner.send(b'{"jsonrpc":"2.0","id":' + identifier + b',"method":"tools/list"}')
+        for key, asked in self._ledger.unanswered():
+            self._ask(owner, asked)
+            follows = self._handshake.follows(key)
+            if follows is not None:
+                owner.send(follows)
+            if asked.cancel is not None:
+                owner.send(asked.cancel)
+        self._pass_nameless()
+
+    def _answer_without_owner(self) -> None:
+        """Answer what can be answered from what the last owner said."""
+        if self._kept is None:
+            self._kept = KeptCatalogue(self._address.state)
+            accepted = self._handshake.accepted
+            if accepted is not None:
+                self._kept.use_handshake(accepted)
+            for key, asked in self._ledger.unanswered():
+                self._answer_kept(key, asked)
+
+    def _answer_kept(self, key: str, asked: Asked) -> None:
+        request = None if asked.line is None else message_of(asked.line)
+        result = None if request is None or self._kept is None else self._kept.answer(request)
+        if result is not None:
+            self._to_client += result_line(asked.identifier, result)
+            self._handshake.answered(key, good=True)
+            self._ledger.settle(key)
+
+    def _refuse(self, error: UnreachableError) -> None:
+        """There is no owner: say so in every answer that is owed."""
+        print(f"llmspell: {error.message}\n  hint: {error.hint}", file=sys.stderr, flush=True)
+        data: dict[str, Any] = {"code": error.code, "hint": error.hint}
+        if error.cause is not None:
+            data["cause"] = error.cause
+        if error.retryable:
+            data["retryable"] = True
+        for asked in self._ledger.drop_all():
+            self._to_client += error_line(asked.identifier, -32000, error.message, data)
+        for _ in self._nameless:
+            self._to_client += error_line(None, -32700, "not a message of JSON-RPC", None)
+        self._nameless.clear()
+
     # -- the owner ------------------------------------------------------------
 
-    def _meet(self) -> None:
-        """Connect to an owner and show it the handshake the client has made with another one.
-
-        Raises:
-            UnreachableError: There is none, or it refuses the handshake.
-        """
-        connection = connect_or_spawn(self._address, "mcp").socket
-        self._owner_lines = Lines()
-        try:
-            if self._accepted and self._initialize is not None:
-                self._introduce(connection)
-        except OSError as error:
-            connection.close()
-            raise UnreachableError(f"the owner went away: {error}") from error
-        except UnreachableError:
-            connection.close()
-            raise
-        connection.setblocking(False)
-        self._owner = connection
-        self._sent = 0
-
-    def _introduce(self, connection: socket.socket) -> None:
-        """Repeat the handshake under an id of our own; its answer stays here."""
-        identifier = f"llmspell-bridge-{os.getpid()}"
-        connection.settimeout(ANSWER_SECONDS)
-        message = {**(self._initialize or {}), "id": identifier}
-        connection.sendall(json.dumps(message).encode() + b"\n")
-        answer: dict[str, Any] | None = None
-        while answer is None:
-            data = connection.recv(CHUNK)
-            if not data:
-                raise UnreachableError("the owner hung up")
-            for line in self._owner_lines.feed(data):
-                found = messages(line or b"") or []
-                ours = [each for each in found if each.get("id") == identifier]
-                if ours:
-                    answer = ours[0]
-                elif line is not None:
-                    self._to_client += line + b"\n"
-        if "result" not in answer:
-            raise UnreachableError("the owner refuses the client's handshake")
-        if self._initialized is not None:
-            connection.sendall(self._initialized + b"\n")
+    def _ask(self, owner: Link, asked: Asked) -> None:
+        if asked.line is None:
+            return  # it did not fit: the owner that has it may still answer
+        if asked.bridge != self._asked_as:
+            self._asked_as = asked.bridge
+            owner.send(BRIDGE + asked.bridge.encode())
+        owner.send(asked.line)
 
     def _write_owner(self) -> None:
-        if self._owner is None:
-            return  # it was found to have gone in the same round
-        while self._to_owner:
-            line, requests = self._to_owner[0]
-            try:
-                self._sent += self._owner.send(memoryview(line)[self._sent :])
-            except BlockingIOError:
-                return
-            except OSError:
-                # It has gone, but what it said before is still to be read.
-                while self._read_owner():
-                    pass
-                return
-            if self._sent == len(line):
-                self._to_owner.popleft()
-                self._waiting -= len(line)
-                self._sent = 0
-                self._unanswered.update(requests)
+        if self._owner is not None and not self._owner.write():
+            # It has gone, but what it said before is still to be read.
+            while self._read_owner():
+                pass
 
     def _read_owner(self) -> bool:
         """Take what the owner sent; return whether there was any."""
-        assert self._owner is not None
+        if self._owner is None:
+            return False  # it was found to have gone in the same round
         try:
-            data = self._owner.recv(CHUNK)
+            lines = self._owner.read()
         except BlockingIOError:
             return False
-        except OSError:
-            data = b""
-        if not data:
+        if lines is None:
             self._lose()
             return False
-        for line in self._owner_lines.feed(data):
-            if line is not None:
-                self._note_answer(line)
+        for line in lines:
+            if self._is_for_client(line):
                 self._to_client += line
                 self._to_client += b"\n"
         return True
 
-    def _note_answer(self, line: bytes) -> None:
-        if not self._unanswered:
-            return
-        for key, good in answers(line):
-            if self._initialize is not None and key == key_of(self._initialize["id"]):
-                self._accepted = self._accepted or good
-            self._unanswered.pop(key, None)
-            self._standing.discard(key)
+    def _is_for_client(self, line: bytes) -> bool:
+        """Note what a line of the owner's says, and return whether the client is to see it."""
+        if line.startswith(PRIVATE):
+            if line == STOPPED:
+                self._stopped()
+            return False
+        found = answered(line) if len(self._ledger) or self._own else None
+        if found is not None:
+            key, good = found
+            if key in self._own:
+                self._own.discard(key)
+                if key == self._tools_key:
+                    self._compare_tools(line)
+                elif not good:
+                    print("llmspell: the owner refuses the handshake", file=sys.stderr, flush=True)
+                return False
+            self._handshake.answered(key, good=good)
+            self._ledger.settle(key)
+            self._acknowledged.discard(key)
+        elif len(self._ledger) and _ACKNOWLEDGED in line:
+            return self._is_new_stream(line)
+        return True
+
+    def _is_new_stream(self, line: bytes) -> bool:
+        key = key_of(member(message_of(line), "params", "_meta", _SUBSCRIPTION))
+        if key in self._acknowledged:
+            return False
+        self._acknowledged.add(key)
+        return True
+
+    def _compare_tools(self, line: bytes) -> None:
+        """Tell a client that was given a list of tools without an owner when it was another one."""
+        given = self._kept.given_tools if self._kept is not None else None
+        self._kept = None
+        message = message_of(line) or {}
+        if given is not None and message.get("result") != given:
+            self._to_client += _TOOLS_CHANGED
+
+    def _stopped(self) -> None:
+        """The owner was told to end: what it has not answered it will not, and no other will."""
+        data = {
+            "code": "owner.stopping",
+            "retryable": True,
+            "hint": "it may have been performed in part; send it again to start the server anew",
+        }
+        for asked in self._ledger.drop_all():
+            self._to_client += error_line(
+                asked.identifier, -32000, "the owner was stopped before it answered", data
+            )
 
     def _lose(self) -> None:
-        """The owner has gone: answer what it did not, keep what it was never sent."""
+        """The owner has gone: look for the next one if anything is unanswered."""
         assert self._owner is not None
-        self._owner.close()
-        self._owner = None
-        for identifier in self._unanswered.values():
+        lost, self._owner = self._owner, None
+        lost.close()
+        self._kept = None
+        for asked in self._ledger.lose().given_up:
             self._to_client += error_line(
-                identifier,
+                asked.identifier,
                 -32000,
                 "the owner ended before it answered",
                 {
@@ -324,25 +451,9 @@ class Bridge:
                     "hint": "it may have been performed; send it again if that does no harm",
                 },
             )
-        self._standing -= self._unanswered.keys()
-        self._unanswered.clear()
-        kept = [item for item in self._to_owner if item[1]]
-        self._to_owner.clear()
-        self._waiting = sum(len(line) for line, _ in kept)
-        self._to_owner.extend(kept)
-        # Without a request in hand the next one brings back an owner: 'llmspell stop' must last.
-        if kept:
-            try:
-                self._meet()
-            except UnreachableError as error:
-                self._say(error)
-                self._to_owner.clear()
-                self._waiting = 0
-                for _, requests in kept:
-                    self._refuse(requests, error)
-
-    def _say(self, error: UnreachableError) -> None:
-        print(f"llmspell: {error.message}\n  hint: {error.hint}", file=sys.stderr, flush=True)
+        # With nothing unanswered the next request brings back an owner: a stop must last.
+        if self._ledger.is_owing or self._nameless or (len(self._ledger) and not self._ended):
+            self._seek(SUCCESSOR_SECONDS if lost.is_kept else 0.0)
 
 
 def main(address: Address) -> int:

@@ -13,12 +13,16 @@ from typing import NoReturn
 GLOBAL_OPTIONS = ("--project", "--config", "--state", "--log-level", "--log-format")
 """Options of every command; each takes a value and may stand before or after the command."""
 
+OWN_OPTIONS = {(("runs", "list"), "--state")}
+"""Options of a command that are called as a global one is: `runs list --state failed`."""
+
 
 def hoist(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Split a command line into its global options and the rest, wherever they stand.
 
     What follows `--` is left alone. An option that lacks its value stays in the
-    rest, for the parser to complain about.
+    rest, for the parser to complain about; so does one that behind its command
+    means something else (`OWN_OPTIONS`).
     """
     options: list[str] = []
     rest: list[str] = []
@@ -29,7 +33,9 @@ def hoist(arguments: list[str]) -> tuple[list[str], list[str]]:
             rest += arguments[position:]
             break
         name, equals, value = argument.partition("=")
-        if name in GLOBAL_OPTIONS and equals:
+        if (tuple(rest[:2]), name) in OWN_OPTIONS:
+            rest.append(argument)
+        elif name in GLOBAL_OPTIONS and equals:
             options += [name, value]
         elif name in GLOBAL_OPTIONS and position + 1 < len(arguments):
             position += 1

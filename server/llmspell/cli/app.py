@@ -15,6 +15,7 @@ import typer
 from llmspell.cli.call import call
 from llmspell.cli.check import check
 from llmspell.cli.demo import demo
+from llmspell.cli.doctor import doctor
 from llmspell.cli.exec import exec_
 from llmspell.cli.info import info
 from llmspell.cli.init import init
@@ -22,8 +23,10 @@ from llmspell.cli.install import install
 from llmspell.cli.place import Place
 from llmspell.cli.repl import repl
 from llmspell.cli.run import run as run_command
+from llmspell.cli.runs import app as runs_app
 from llmspell.cli.serve import serve
 from llmspell.cli.spells import app as spells_app
+from llmspell.cli.state import app as state_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
 from llmspell.cli.test import spell_tests
@@ -114,12 +117,15 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("info", info),
     ("install", install),
     ("stop", stop),
+    ("doctor", doctor),
     ("demo", demo),
 )
 
 for _name, _command in _COMMANDS:
     app.command(_name)(_command)
 app.add_typer(spells_app, name="spells")
+app.add_typer(runs_app, name="runs")
+app.add_typer(state_app, name="state")
 
 
 def run(arguments: list[str]) -> int:

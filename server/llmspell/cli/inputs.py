@@ -38,6 +38,65 @@ def read_input(given: str | None, arguments: Sequence[str], schema: Object | Non
     return value
 
 
+def read_answer(given: str | None, fields: Sequence[str], schema: Object) -> JSON:
+    """Return the answer to a question that a value and `--field` make.
+
+    Args:
+        given: A JSON object, else the value of the only field: JSON, a text, yes or no;
+            `-` reads stdin.
+        fields: `KEY=VALUE`, laid over the value, each read as its field's type says.
+        schema: The question's schema, an object.
+
+    Raises:
+        UsageError: A field has no `=`, or the value is for no single field.
+    """
+    properties = _properties(schema)
+    answer: Object = {}
+    if given is not None:
+        text = (sys.stdin.read() if given == "-" else given).removesuffix("\n")
+        value = _argument(text, {})
+        if isinstance(value, dict):
+            answer = dict(cast(Object, value))
+        elif len(properties) == 1:
+            [(name, field)] = properties.items()
+            typed = read_field(text, field)
+            # In quotes it is JSON, so without them.
+            answer[name] = value if typed == text and isinstance(value, str) else typed
+        else:
+            raise UsageError(
+                f"the question has {len(properties)} fields, and one value is for none of them",
+                hint=f"give each with --field KEY=VALUE: {', '.join(properties)}",
+            )
+    for argument in fields:
+        key, equals, text = argument.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--field {argument!r} is not KEY=VALUE")
+        answer[key] = read_field(text, properties.get(key, {}))
+    return answer
+
+
+def read_field(text: str, field: Any) -> JSON:
+    """Return what a person typed, as the value of a field: yes and no are truth values."""
+    kind = cast(Object, field).get("type") if isinstance(field, dict) else None
+    if kind == "boolean" and text.strip().lower() in ("y", "yes", "n", "no"):
+        return text.strip().lower().startswith("y")
+    return _argument(text, field)
+
+
+def read_duration(option: str, text: str) -> float:
+    """Return the seconds of a duration, e.g. `30d`.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from llmspell.durations import seconds_of
+
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint="") from None
+
+
 def read_parts(files: Sequence[Path]) -> list[Object]:
     """Return files as parts of a message: `{name, media_type, text}`, or `bytes` in base64.
 

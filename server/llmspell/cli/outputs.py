@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from llmspell.cli.tables import clean
 from llmspell.errors import LlmspellError
 from llmspell.runs.record import Event, Outcome
 from llmspell.values import JSON, dumps
@@ -32,6 +33,8 @@ def show_event(event: Event) -> None:
         say(f"{data.get('level', 'info')}: {data.get('message', '')}{extra}")
     elif event.kind == "step.started":
         say(f"step {data.get('name')}")
+    elif event.kind == "question":
+        say(clean(f"question: {data.get('message')}"))
 
 
 def show_json(value: JSON) -> None:
@@ -52,7 +55,7 @@ def show_outcome(outcome: Outcome, *, as_json: bool) -> int:
     if outcome.error is not None:
         say(LlmspellError.from_value(outcome.error).report())
     if outcome.state in ("input_required", "auth_required"):
-        say(f"the run waits for an answer\n  run: {outcome.run_id}")
+        say(f"the run waits for an answer: llmspell runs answer {outcome.run_id}")
         return QUESTION
     return COMPLETED if outcome.ok else FAILED
 

@@ -8,8 +8,10 @@ longer than everything else a start does, and most commands need none of them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncGenerator, Coroutine
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,12 +20,15 @@ import uvloop
 
 from llmspell import __version__
 from llmspell.authoring.cell.cell import Cells
+from llmspell.bridge.catalogue import write_catalogue
+from llmspell.bridge.hello import STOPPED
 from llmspell.config import Project, ServerSettings
 from llmspell.endpoints.auth import Authenticator, ensure_token, token_path
 from llmspell.errors import OwnerError, UsageError
 from llmspell.host.host import Host
+from llmspell.host.listening import Listener
 from llmspell.host.lock import OwnerLock
-from llmspell.host.owner import Owner
+from llmspell.host.owner import Hello, Owner
 from llmspell.values import JSON, Object
 
 if TYPE_CHECKING:
@@ -32,6 +37,11 @@ if TYPE_CHECKING:
 
 TAKE_SECONDS = 5.0
 """How long an owner that is about to end is waited for."""
+
+KEEP_SECONDS = 0.5
+"""How long after a change the answers for bridges are written."""
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -43,23 +53,55 @@ def run_loop(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 class McpDoor:
-    """MCP on the owner's connections."""
+    """MCP on the owner's connections, and what bridges keep of it for the next start."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._endpoint: McpEndpoint | None = None
+        self._detach: Callable[[], None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
-    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def speak(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: Hello
+    ) -> None:
         """Serve one connection: the role `mcp`."""
-        from llmspell.endpoints.mcp.server import McpEndpoint
         from llmspell.endpoints.mcp.stdio import serve_stream
+
+        await serve_stream(reader, writer, self._open(), bridge=hello.bridge)
+
+    def _open(self) -> McpEndpoint:
+        from llmspell.endpoints.mcp.server import McpEndpoint
 
         if self._endpoint is None:
             self._endpoint = McpEndpoint(self._host)
-        await serve_stream(reader, writer, self._endpoint)
+            self._detach = self._host.on_change(lambda _: self._keep_answers())
+            self._keep_answers()
+        return self._endpoint
+
+    def _keep_answers(self) -> None:
+        """Write what a client is answered first, in a moment, so that changes in a row are one."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.ensure_future(self._write_answers())
+
+    async def _write_answers(self) -> None:
+        from llmspell.endpoints.mcp.opening import opening_answers
+
+        assert self._endpoint is not None
+        await asyncio.sleep(KEEP_SECONDS)
+        try:
+            answers = await opening_answers(self._endpoint)
+            write_catalogue(self._host.project.state, answers)
+        except (OSError, TimeoutError) as error:
+            # Only a start that is slow misses it.
+            _log.warning("the answers for bridges could not be kept: %s", error)
 
     async def close(self) -> None:
         """Release what the connections shared."""
+        if self._detach is not None:
+            self._detach()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         if self._endpoint is not None:
             await self._endpoint.close()
 
@@ -153,49 +195,56 @@ class HttpDoor:
 
 @asynccontextmanager
 async def owning(
-    project: Project, *, idle_seconds: float | None = None
+    project: Project, *, idle_seconds: float | None = None, keeper: int | None = None
 ) -> AsyncGenerator[tuple[Owner, HttpDoor]]:
-    """Own a project's state directory until the context ends; its `serve` opens the socket.
+    """Own a project's state directory until the context ends; its `serve` answers the socket.
 
     Args:
         idle_seconds: End `serve` after this long without anybody; None = never.
+        keeper: The process that puts another owner in this one's place when it is killed.
 
     Raises:
         StateOwned: Another process owns it.
         LlmspellError: Whatever `Host.open` fails with.
     """
-    lock = await OwnerLock.take_soon(project.state, seconds=TAKE_SECONDS)
+    lock = await OwnerLock.take_soon(project.state, seconds=TAKE_SECONDS, keeper=keeper)
+    began = time.monotonic()
     try:
-        async with Host.open(project) as host:
-            mcp = McpDoor(host)
-            http = HttpDoor(host)
-            owner = Owner(
-                host, project.state, environ=project.environment, idle_seconds=idle_seconds
-            )
+        # Bound before the database is opened, which takes longest: clients wait at it meanwhile.
+        listener = Listener(project.state, project.environment)
+        try:
+            async with Host.open(project, lock=lock) as host:
+                mcp = McpDoor(host)
+                http = HttpDoor(host)
+                owner = Owner(host, listener, idle_seconds=idle_seconds, is_kept=keeper is not None)
 
-            async def info(_: Object, __: AsyncExitStack) -> JSON:
-                return {
-                    "version": __version__,
-                    "pid": os.getpid(),
-                    "http": http.describe(),
-                    "spells": len(host.catalogue().spells),
-                    "problems": msgspec.to_builtins(host.catalogue().problems),
-                }
+                async def info(_: Object, __: AsyncExitStack) -> JSON:
+                    return {
+                        "version": __version__,
+                        "pid": os.getpid(),
+                        "uptime_seconds": round(time.monotonic() - began, 3),
+                        "http": http.describe(),
+                        "spells": len(host.catalogue().spells),
+                        "problems": msgspec.to_builtins(host.catalogue().problems),
+                    }
 
-            async def needed() -> bool:
-                return http.is_open or host.busy
+                async def needed() -> bool:
+                    return http.is_open or host.busy or host.due_within(idle_seconds or 0.0)
 
-            owner.roles["mcp"] = mcp.speak
-            owner.methods["info"] = info
-            owner.methods["cell.evaluate"] = Cells(host).evaluate
-            owner.methods["http.open"] = http.open_method
-            owner.methods["http.close"] = http.close_method
-            owner.methods["http.info"] = http.info_method
-            owner.reasons_to_stay.append(needed)
-            try:
-                yield owner, http
-            finally:
-                await http.close()
-                await mcp.close()
+                owner.roles["mcp"] = mcp.speak
+                owner.farewells["mcp"] = STOPPED + b"\n"
+                owner.methods["info"] = info
+                owner.methods["cell.evaluate"] = Cells(host).evaluate
+                owner.methods["http.open"] = http.open_method
+                owner.methods["http.close"] = http.close_method
+                owner.methods["http.info"] = http.info_method
+                owner.reasons_to_stay.append(needed)
+                try:
+                    yield owner, http
+                finally:
+                    await http.close()
+                    await mcp.close()
+        finally:
+            listener.close()
     finally:
         lock.release()

@@ -118,9 +118,33 @@ def _published(host: RemoteHost, target: str, project: Path) -> Published | None
 
 
 async def show_run(handle: RunHandle) -> Outcome:
-    """Show a run's events as they come, and return what came of it."""
+    """Show a run's events as they come, and return what came of it.
+
+    What it asks is asked on the terminal, where there is one; then it goes on.
+    """
+    from llmspell.cli.asking import has_terminal
     from llmspell.cli.outputs import show_event
 
-    async for event in handle.events(until_pause=True):
-        show_event(event)
-    return await handle.result()
+    last = 0
+    while True:
+        async for event in handle.events(last, until_pause=True):
+            show_event(event)
+            last = event.number
+        outcome = await handle.result()
+        if outcome.state != "input_required" or not has_terminal() or not await _answered(handle):
+            return outcome
+
+
+async def _answered(handle: RunHandle) -> bool:
+    """Ask the person everything a run asks; return whether all of it was answered."""
+    from llmspell.cli.asking import Unanswered, ask
+
+    questions = (await handle.record()).questions
+    try:
+        while questions:
+            questions = (await ask(handle, questions[0])).questions
+            if not questions:
+                return True
+    except Unanswered:
+        return False
+    return False  # it waits for something nobody can be asked here

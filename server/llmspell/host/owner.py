@@ -1,9 +1,10 @@
 """The owner: the one process that opens the database, and the socket others reach it by.
 
-It holds `owner.lock` for life, serves `s.sock`, and ends by a signal, by `stop`
-or when nobody has needed it for a while. What is spoken on a connection is a
-role, given from above, because this layer knows no wire; `control` alone is
-built in. How a process finds and starts an owner is `bridge.meeting`'s.
+It holds `owner.lock` for life, serves `s.sock`, and ends by a signal, by `stop`,
+when nobody has needed it for a while, or to make room for a newer build. What
+is spoken on a connection is a role, given from above, because this layer knows
+no wire; `control` alone is built in. How a process finds and starts an owner is
+`bridge.meeting`'s.
 """
 
 from __future__ import annotations
@@ -12,32 +13,27 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 from llmspell import __version__
-from llmspell.bridge.meeting import (
+from llmspell.bridge.hello import (
+    DRAIN,
     HELLO_SECONDS,
     MAX_HELLO_BYTES,
     PROTOCOL,
-    SOCKET_NAME,
-    bound_socket,
-    peer,
-    private_directory,
+    is_newer,
 )
+from llmspell.bridge.peer import peer
 from llmspell.clock import Clock, SystemClock
 from llmspell.errors import LlmspellError, OwnerVersion, UsageError
 from llmspell.host.control import MAX_LINE_BYTES, Control, Method
 from llmspell.host.interface import HostInterface
+from llmspell.host.listening import Listener
 from llmspell.values import JSON, Object
-
-Role: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""Serves one connection after the hellos, until it ends."""
 
 CLOSE_SECONDS = 5.0
 """How long connections may take to end when the owner does."""
@@ -46,13 +42,21 @@ _log = logging.getLogger(__name__)
 
 
 class Hello(msgspec.Struct, omit_defaults=True):
-    """The first line each way."""
+    """The first line each way. See `bridge.hello`."""
 
     protocol: int
     build: str
     pid: int
     role: str = ""
     """What the client wants to speak; only a client says it."""
+    bridge: str = ""
+    """The id under which a bridge asks; only a bridge says it."""
+    keeper: bool = False
+    """Whether another owner comes in this one's place when it is killed."""
+
+
+Role: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Hello], Awaitable[None]]
+"""Serves one connection after the hellos, until it ends."""
 
 
 class Owner:
@@ -62,34 +66,38 @@ class Owner:
 
     Args:
         host: What the control connections speak to.
-        state: The state directory.
-        environ: Where the runtime directory is looked up when the path is too long.
+        listener: The socket; `serve` closes it.
         idle_seconds: End after this long without anybody; None = never.
+        is_kept: Whether a keeper puts another owner in its place when it is killed.
     """
 
     def __init__(
         self,
         host: HostInterface,
-        state: Path,
+        listener: Listener,
         *,
-        environ: dict[str, str],
         idle_seconds: float | None = None,
+        is_kept: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.host = host
-        self.state = state
         self.roles: dict[str, Role] = {}
         """What may be spoken besides `control`, by name."""
+        self.farewells: dict[str, bytes] = {}
+        """What connections of a role are told when this ends for good, by role."""
         self.methods: dict[str, Method] = {"stop": self._stop_method}
         """Control methods besides the host's own, by name."""
         self.reasons_to_stay: list[Callable[[], Awaitable[bool]]] = []
         """Asked before an idle exit: whether there is work although nobody is connected."""
-        self._bound = bound_socket(state, environ)
+        self._listener = listener
         self._idle_seconds = idle_seconds
+        self._is_kept = is_kept
         self._clock = clock or SystemClock()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._spoken: dict[asyncio.Task[None], str] = {}
         self._left_at = self._clock.monotonic()
         self._stopping = asyncio.Event()
+        self._is_draining = False
 
     def stop(self) -> None:
         """Let `serve` end. Stopping twice is no error."""
@@ -127,46 +135,29 @@ class Owner:
         Raises:
             OSError: The socket cannot be bound.
         """
-        server = await self._listen()
+        server = await asyncio.start_unix_server(
+            self._accept, sock=self._listener.socket, limit=MAX_LINE_BYTES
+        )
         try:
             ready()
             await self._until_over()
         finally:
             # First the name: whoever comes now finds nobody and starts the next owner.
-            self._unlink()
+            self._listener.unlink()
             server.close()
-            for task in self._connections:
-                task.cancel()
-            if self._connections:
-                await asyncio.wait(self._connections, timeout=CLOSE_SECONDS)
+            await self._end_connections()
 
-    async def _listen(self) -> asyncio.Server:
-        """Bind under a temporary name; `s.sock` appears only when it accepts."""
-        private_directory(self._bound.parent)
-        temporary = self._bound.with_name(f"s.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(os.fspath(temporary))
-            temporary.chmod(0o600)
-            server = await asyncio.start_unix_server(
-                self._accept, sock=listener, limit=MAX_LINE_BYTES, backlog=128
-            )
-        except BaseException:
-            listener.close()
-            raise
-        temporary.replace(self._bound)
-        link = self.state / SOCKET_NAME
-        if self._bound != link:
-            temporary_link = self.state / f"s.{os.getpid()}"
-            temporary_link.unlink(missing_ok=True)
-            temporary_link.symlink_to(self._bound)
-            temporary_link.replace(link)
-        return server
-
-    def _unlink(self) -> None:
-        for path in {self.state / SOCKET_NAME, self._bound}:
-            path.unlink(missing_ok=True)
+    async def _end_connections(self) -> None:
+        for task, writer in self._connections.items():
+            farewell = self.farewells.get(self._spoken.get(task, ""))
+            # Clients of an owner that makes room ask the next one, which goes on with their runs.
+            if farewell is not None and not self._is_draining:
+                writer.write(farewell)
+            # Before the tasks are cancelled, so that none says of its own that it was.
+            writer.close()
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=CLOSE_SECONDS)
 
     async def _until_over(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -193,11 +184,13 @@ class Owner:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
-            role = await self._greet(reader, writer)
-            if role is not None:
-                await role(reader, writer)
+            greeted = await self._greet(reader, writer)
+            if greeted is not None:
+                role, hello = greeted
+                self._spoken[task] = hello.role
+                await role(reader, writer, hello)
         except (ConnectionError, asyncio.CancelledError):
             # The client left, or the owner ends: either way the connection is over. A
             # cancellation that went on to the stream's own callback would be logged as a fault.
@@ -206,7 +199,8 @@ class Owner:
         except Exception:
             _log.exception("a connection failed")
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
+            self._spoken.pop(task, None)
             self._left_at = self._clock.monotonic()
             writer.close()
             with suppress(ConnectionError):
@@ -214,8 +208,8 @@ class Owner:
 
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Role | None:
-        """Exchange hellos; return what to serve, or None when the client was refused."""
+    ) -> tuple[Role, Hello] | None:
+        """Exchange hellos; return what to serve, or None when that was all."""
         known = peer(writer.get_extra_info("socket"))
         if known is not None and known[1] != os.getuid():
             _log.warning("refused a connection of user %d", known[1])
@@ -226,16 +220,7 @@ class Owner:
             if len(line) > MAX_HELLO_BYTES:
                 raise UsageError("the hello is too long")
             hello = msgspec.json.decode(line, type=Hello)
-            if hello.protocol != PROTOCOL:
-                raise OwnerVersion(
-                    f"the owner (pid {os.getpid()}) is llmspell {__version__}, "
-                    f"this is {hello.build}"
-                )
-            role = self.roles.get(hello.role)
-            if hello.role == "control":
-                role = Control(self.host, self.methods).serve
-            if role is None:
-                raise UsageError(f"the owner does not speak {hello.role!r}", hint="")
+            role = self._role(hello)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             return None
         except msgspec.DecodeError as error:
@@ -244,11 +229,55 @@ class Owner:
         except LlmspellError as error:
             self._refuse(writer, error)
             return None
-        answer = Hello(protocol=PROTOCOL, build=__version__, pid=os.getpid())
+        answer = Hello(protocol=PROTOCOL, build=__version__, pid=os.getpid(), keeper=self._is_kept)
         writer.write(msgspec.json.encode(answer) + b"\n")
         await writer.drain()
+        if role is None:
+            self._drain_for(hello)
+            return None
+        return role, hello
+
+    def _role(self, hello: Hello) -> Role | None:
+        """Return what to serve a client; None when it asks this owner to make room.
+
+        Raises:
+            OwnerVersion: It speaks another protocol, or is not newer than this.
+            UsageError: Nobody speaks what it asks for.
+        """
+        if hello.role == DRAIN:
+            if is_newer(hello.protocol, hello.build, PROTOCOL, __version__):
+                return None
+            raise OwnerVersion(
+                f"the owner (pid {os.getpid()}) is llmspell {__version__} and makes room for a "
+                f"newer one only; this is {hello.build}",
+                hint="end it with 'llmspell stop'",
+            )
+        if hello.protocol != PROTOCOL:
+            raise OwnerVersion(
+                f"the owner (pid {os.getpid()}) is llmspell {__version__}, this is {hello.build}"
+            )
+        role = self.roles.get(hello.role)
+        if hello.role == "control":
+            role = self._control
+        if role is None:
+            raise UsageError(f"the owner does not speak {hello.role!r}", hint="")
         return role
 
+    async def _control(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Hello
+    ) -> None:
+        await Control(self.host, self.methods).serve(reader, writer)
+
+    def _drain_for(self, hello: Hello) -> None:
+        _log.info("making room for llmspell %s (process %d)", hello.build, hello.pid)
+        self._is_draining = True
+        self.stop()
+
     def _refuse(self, writer: asyncio.StreamWriter, error: LlmspellError) -> None:
-        refusal = {"error": error.to_value(), "protocol": PROTOCOL, "pid": os.getpid()}
+        refusal = {
+            "error": error.to_value(),
+            "protocol": PROTOCOL,
+            "build": __version__,
+            "pid": os.getpid(),
+        }
         writer.write(msgspec.json.encode(refusal) + b"\n")

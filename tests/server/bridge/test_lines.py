@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.bridge.lines import Lines, answers, cancelled_key, error_line, key_of, messages
+from llmspell.bridge.lines import (
+    Lines,
+    answered,
+    cancelled_key,
+    error_line,
+    key_of,
+    member,
+    message_of,
+    result_line,
+)
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")))
 
@@ -52,23 +61,38 @@ def test_an_answer_is_known_in_every_spelling(identifier: Any, spaced: bool, out
     good = outcome == "result"
     for message in (body, dict(reversed(body.items()))):
         line = json.dumps(message, separators=separators).encode()
-        assert answers(line) == [(key_of(identifier), good)]
+        assert answered(line) == (key_of(identifier), good)
 
 
 def test_requests_and_notifications_answer_nothing() -> None:
-    assert answers(b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}') == []
-    assert answers(b'{"jsonrpc":"2.0","method":"notifications/progress"}') == []
-    assert answers(b"no json") == []
+    assert answered(b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}') is None
+    assert answered(b'{"jsonrpc":"2.0","method":"notifications/progress"}') is None
+    assert answered(b"no json") is None
 
 
 @pytest.mark.parametrize("line", [b"{", b"nonsense", b"[" * 100_000, b"\xff\xfe"])
-def test_what_is_not_json_has_no_messages(line: bytes) -> None:
-    assert messages(line) is None
+def test_what_is_not_json_is_no_message(line: bytes) -> None:
+    assert message_of(line) is None
 
 
-def test_a_batch_has_several_messages_and_other_json_has_none() -> None:
-    assert messages(b'[{"id":1},{"id":2},3]') == [{"id": 1}, {"id": 2}]
-    assert messages(b"17") == []
+def test_only_an_object_is_a_message() -> None:
+    assert message_of(b'{"id":1}') == {"id": 1}
+    assert message_of(b'[{"id":1},{"id":2},3]') is None
+    assert message_of(b"17") is None
+
+
+def test_a_member_is_found_through_objects_only() -> None:
+    value = {"params": {"_meta": {"a/b": 1}, "list": [1]}}
+    assert member(value, "params", "_meta", "a/b") == 1
+    assert member(value, "params", "list", "x") is None
+    assert member(value, "nothing", "at", "all") is None
+    assert member(None, "x") is None
+
+
+def test_a_result_is_one_line_of_json_rpc() -> None:
+    line = result_line("x", {"a": 1})
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {"jsonrpc": "2.0", "id": "x", "result": {"a": 1}}
 
 
 def test_a_cancelled_request_is_named_by_its_notification() -> None:

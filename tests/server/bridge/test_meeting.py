@@ -13,18 +13,11 @@ from typing import Any
 
 import pytest
 
-from llmspell.bridge.meeting import (
-    MAX_SOCKET_PATH,
-    PROTOCOL,
-    Address,
-    UnreachableError,
-    bound_socket,
-    connect,
-    connect_or_spawn,
-    is_served,
-    peer,
-    private_directory,
-)
+from llmspell.bridge.hello import PROTOCOL, UnreachableError
+from llmspell.bridge.meeting import Address, connect, connect_or_spawn
+from llmspell.bridge.peer import peer
+from llmspell.bridge.sockets import MAX_SOCKET_PATH, bound_socket, is_served
+from llmspell.bridge.spawning import private_directory
 
 
 @contextmanager
@@ -96,13 +89,24 @@ def test_an_owner_of_another_protocol_is_refused_with_what_to_do(tmp_path: Path)
     assert refused.value.code == "owner.version"
     assert refused.value.pid == 17
     assert "9.9" in refused.value.message
+    assert "restart this client" in refused.value.hint
+
+
+def test_an_owner_of_an_older_protocol_is_refused_where_nothing_may_be_started(
+    tmp_path: Path,
+) -> None:
+    with (
+        somebody_else(tmp_path, {"protocol": 1, "build": "0.0.9", "pid": 17}),
+        pytest.raises(UnreachableError) as refused,
+    ):
+        connect(tmp_path, "mcp")
     assert "llmspell stop" in refused.value.hint
 
 
 def test_an_owner_that_refuses_says_why(tmp_path: Path) -> None:
     error = {"code": "usage.invalid", "message": "no such role"}
     with (
-        somebody_else(tmp_path, {"error": error, "pid": 17}),
+        somebody_else(tmp_path, {"error": error, "protocol": PROTOCOL, "pid": 17}),
         pytest.raises(UnreachableError, match="no such role") as refused,
     ):
         connect(tmp_path, "mcp")

@@ -53,6 +53,23 @@ def test_test_runs_the_tests_of_the_project_and_needs_no_owner(project: OwnedPro
     assert project.owner is None
 
 
+def test_test_tells_the_lines_that_ran_when_it_is_asked(project: OwnedProject) -> None:
+    spells = project.root / "spells"
+    (spells / "half.lua").write_text(
+        "return Spell.create { run = function(input)\n  if input.x then\n    return 1\n  end\n"
+        "  return 2\nend }\n",
+        "utf-8",
+    )
+    (spells / "half_test.lua").write_text(
+        'it("runs", function() expect(spell("half"):cast {}).to_equal(2) end)\n', "utf-8"
+    )
+    done = project.run("test", "--coverage", "spells/half_test.lua")
+    assert re.search(r"^spells/half\.lua +\d+ +\d+% +3$", done.stdout, re.MULTILINE), done.stdout
+    told = json.loads(project.run("test", "--coverage", "--json", "spells/half_test.lua").stdout)
+    [half] = [item for item in told["coverage"] if item["file"] == "spells/half.lua"]
+    assert half["missing"] == [3]
+
+
 def test_test_says_where_and_why_a_test_failed(project: OwnedProject) -> None:
     (project.root / "spells" / "a_test.lua").write_text(WRONG, "utf-8")
     (project.root / "spells" / "b_test.lua").write_text(RAISING, "utf-8")

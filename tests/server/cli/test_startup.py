@@ -76,9 +76,11 @@ def test_help_loads_no_heavy_library() -> None:
     assert HEAVY & loaded(RUN, "--help") == set()
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "check", "call"])
+@pytest.mark.parametrize(
+    "command", ["run", "serve", "check", "call", "runs list", "runs answer", "state restore"]
+)
 def test_help_of_a_command_loads_nothing_of_what_it_will_use(command: str) -> None:
-    assert OURS_TO_AVOID & loaded(RUN, command, "--help") == set()
+    assert OURS_TO_AVOID & loaded(RUN, *command.split(), "--help") == set()
 
 
 def test_a_command_that_attaches_loads_no_library_of_the_owners(shared: OwnedProject) -> None:
@@ -96,6 +98,14 @@ def test_global_options_are_found_wherever_they_stand() -> None:
     )
     assert hoist(["exec", "--", "--state", "s"]) == ([], ["exec", "--", "--state", "s"])
     assert hoist(["run", "--state"]) == ([], ["run", "--state"])
+
+
+def test_runs_are_listed_by_their_state_in_a_state_directory_named_before() -> None:
+    assert hoist(["--state", "s", "runs", "list", "--state", "failed", "--project", "p"]) == (
+        ["--state", "s", "--project", "p"],
+        ["runs", "list", "--state", "failed"],
+    )
+    assert hoist(["runs", "show", "--state", "s", "x"]) == (["--state", "s"], ["runs", "show", "x"])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from a2a.utils.errors import (
 )
 
 from llmspell.errors import (
+    AskInvalid,
     InputInvalid,
     LlmspellError,
     RunNotCancelable,
@@ -44,6 +45,7 @@ _KINDS: tuple[tuple[type[LlmspellError], type[A2AError]], ...] = (
     (RunNotCancelable, TaskNotCancelableError),
     (RunNotWaiting, UnsupportedOperationError),
     (InputInvalid, InvalidParamsError),
+    (AskInvalid, InvalidParamsError),
     (SpellNotFound, InvalidParamsError),
     (StateTooLarge, InvalidParamsError),  # a message too large to be kept
     (UsageError, InvalidParamsError),

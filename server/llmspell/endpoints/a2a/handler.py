@@ -19,6 +19,7 @@ from typing import Any
 
 from a2a.utils.errors import PushNotificationNotSupportedError, UnsupportedOperationError
 
+from llmspell.endpoints.a2a.answers import answer_of
 from llmspell.endpoints.a2a.errors import invalid_params
 from llmspell.endpoints.a2a.mapping import TaskView, history_of, is_rest
 from llmspell.endpoints.a2a.requests import SKILL_KEY, ListRequest, SendRequest, TaskRequest
@@ -188,6 +189,11 @@ class TaskHandler:
         if run.spell and request.skill not in (None, run.spell):
             reason = f"the task is for {run.spell!r}"
             raise invalid_params(f"metadata[{SKILL_KEY!r}]", reason)
+        if run.questions:
+            asked = run.generation
+            question, value = answer_of(run.questions, request.message)
+            await handle.answer(value, question=question)
+            return handle, asked
         if run.spell or run.state != "input_required":
             raise UnsupportedOperationError("the task is at work and waits for no message")
         asked = run.generation  # the record goes on with the run

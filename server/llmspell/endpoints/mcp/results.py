@@ -26,6 +26,9 @@ from llmspell.values import JSON, Object, dumps
 RUN_ID_META = "llmspell/run_id"
 """Key in a result's `_meta`: the run that made it."""
 
+STATUS_META = "llmspell/status"
+"""Key in the `_meta` of a result that is not the run's last word: the run's state."""
+
 ERROR_META = "llmspell/error"
 """Key in an error result's `_meta`: `{code, hint, run_id?, data?}`."""
 
@@ -41,6 +44,8 @@ def outcome_result(outcome: Outcome, spell: Published, *, objects_only: bool) ->
         objects_only: Whether the protocol version allows only an object as
             `structuredContent` (2025-11-25 and before).
     """
+    if outcome.state == "input_required":
+        return _question_result(outcome, spell)
     if not outcome.ok:
         return error_result(_error_of(outcome))
     output = outcome.output
@@ -55,6 +60,25 @@ def outcome_result(outcome: Outcome, spell: Published, *, objects_only: bool) ->
         content=content,
         structured_content=output if is_structured else None,
         _meta={RUN_ID_META: outcome.run_id},
+    )
+
+
+def _question_result(outcome: Outcome, spell: Published) -> CallToolResult:
+    """Return what a caller is told whose cast waits for a person.
+
+    An error where the spell declares an output: without one the result would not
+    fit its schema, and clients check that.
+    """
+    lines = [f"The run of {outcome.spell!r} waits for a person to answer:"]
+    for question in outcome.questions:
+        lines.append(f"  {question.message}")
+        lines.append(f"  schema of the answer: {dumps(question.schema)}")
+    lines.append(f"Answer it with: llmspell runs answer {outcome.run_id}")
+    lines.append(f"Then read its result with: llmspell runs result {outcome.run_id}")
+    return CallToolResult(
+        content=[TextContent(text="\n".join(lines))],
+        is_error=spell.output_schema is not None,
+        _meta={RUN_ID_META: outcome.run_id, STATUS_META: outcome.state},
     )
 
 

@@ -32,6 +32,7 @@ from llmspell import __version__
 from llmspell.endpoints.mcp.changes import ToolChanges
 from llmspell.endpoints.mcp.progress import ProgressReporter
 from llmspell.endpoints.mcp.results import error_result, outcome_result
+from llmspell.endpoints.mcp.streams import Piped
 from llmspell.endpoints.mcp.tools import build_tools
 from llmspell.errors import InternalError, LlmspellError, SpellNotFound
 from llmspell.host.interface import Catalogue, HostInterface, RunHandle
@@ -87,6 +88,8 @@ class McpEndpoint:
         self._tools = build_tools(host.catalogue())
         self._changes = ToolChanges()
         self._stopping: set[asyncio.Task[None]] = set()
+        # Casts whose caller's pipe broke: they go on, and something must hold them.
+        self._detached: set[asyncio.Future[Outcome]] = set()
         self.server: Server[dict[str, Any]] = _Server(
             "llmspell",
             version=__version__,
@@ -155,10 +158,36 @@ class McpEndpoint:
     async def _cast(
         self, context: Context, caller: Caller, name: str, arguments: Object
     ) -> Outcome:
-        if context.meta is None or context.meta.get("progress_token") is None:
+        pipe = context.request if isinstance(context.request, Piped) else None
+        if context.meta is not None and context.meta.get("progress_token") is not None:
+            return await self._cast_aloud(context, caller, name, arguments, pipe)
+        if pipe is None:
             return await self._host.cast(name, arguments, caller=caller)
+        key = pipe.key(context.request_id)
+        casting = asyncio.ensure_future(self._host.cast(name, arguments, caller=caller, key=key))
+        try:
+            return await asyncio.shield(casting)
+        except asyncio.CancelledError:
+            if casting.cancelled():
+                raise
+            if pipe.take_cancelled(context.request_id):
+                casting.cancel()
+            self._detached.add(casting)
+            casting.add_done_callback(self._forget)
+            raise
+
+    async def _cast_aloud(
+        self,
+        context: Context,
+        caller: Caller,
+        name: str,
+        arguments: Object,
+        pipe: Piped | None,
+    ) -> Outcome:
+        """Cast and report progress meanwhile."""
+        key = pipe.key(context.request_id) if pipe is not None else None
         # Shielded: a handle that comes after the client left must still be stopped.
-        starting = asyncio.ensure_future(self._host.start(name, arguments, caller=caller))
+        starting = asyncio.ensure_future(self._host.start(name, arguments, caller=caller, key=key))
         try:
             handle = await asyncio.shield(starting)
             reporter = ProgressReporter(context.session.report_progress)
@@ -168,8 +197,16 @@ class McpEndpoint:
         except BaseException:
             # Nobody else was given the run, so it ends with the request. In a task of its
             # own: a cancelled anyio scope cancels every await of its tasks again.
-            self._spawn(_stop(starting))
+            if pipe is None or pipe.take_cancelled(context.request_id):
+                self._spawn(_stop(starting))
+            else:
+                starting.add_done_callback(self._forget)
             raise
+
+    def _forget(self, casting: asyncio.Future[Any]) -> None:
+        self._detached.discard(casting)
+        if not casting.cancelled() and (error := casting.exception()) is not None:
+            _log.debug("a cast nobody waits for ended: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -196,8 +233,8 @@ def caller_of(context: Context) -> Caller:
     """
     carrier = context.request
     session: str | None = None
-    if isinstance(carrier, Caller):
-        caller = carrier
+    if isinstance(carrier, Piped):
+        caller = carrier.caller
     elif isinstance(carrier, Request):
         caller = carrier.scope[CALLER_SCOPE]
         session = carrier.headers.get("mcp-session-id")

@@ -30,7 +30,7 @@ from mcp_types import INTERNAL_ERROR, PROTOCOL_VERSION_META_KEY
 from pydantic import ValidationError
 
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.streams import MessageReader, MessageWriter
+from llmspell.endpoints.mcp.streams import MessageReader, MessageWriter, Piped
 from llmspell.host.interface import HostInterface
 from llmspell.security.principals import Caller, local_caller
 
@@ -45,17 +45,20 @@ async def serve_stream(
     endpoint: McpEndpoint,
     *,
     caller: Caller | None = None,
+    bridge: str = "",
 ) -> None:
     """Serve one client over a pair of streams until it closes its side; closes `writer`.
 
-    Calls still under way a second after that are cancelled, and their runs with them.
+    Calls still under way a second after that are given up; their runs go on to their end,
+    because a pipe that breaks is no cancel.
 
     Args:
         caller: Who is at the other end; the owner of this process when None.
+        bridge: The id under which a bridge asks; "" when the client itself is at the other end.
     """
     output = MessageWriter(writer)
     dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
-        MessageReader(reader, output, caller or local_caller("mcp")),
+        MessageReader(reader, output, Piped(caller or local_caller("mcp"), bridge)),
         output,
         # A client may send its first request before it has the answer to initialize.
         inline_methods=frozenset({"initialize"}),

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import (
@@ -29,6 +31,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
+from llmspell.bridge.hello import BRIDGE, PING, PONG, PRIVATE
 from llmspell.endpoints.mcp.lines import LineReader, TooLong
 from llmspell.errors import InputTooLarge
 from llmspell.security.principals import Caller
@@ -41,6 +44,30 @@ ANSWER_SECONDS = 1.0
 """How long calls under way may still answer after the client closed its side."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """What every message of a pipe carries: who is at its other end."""
+
+    caller: Caller
+    bridge: str = ""
+    """The id under which a bridge asks; "" when the client itself is at the other end."""
+    cancelled: set[RequestId] = field(default_factory=set[RequestId])
+    """Requests the client has cancelled, as opposed to those that merely lost their connection."""
+
+    def key(self, id: RequestId | None) -> str | None:
+        """Return the idempotency key of a request: a bridge asks again after its owner died."""
+        if not self.bridge or id is None:
+            return None
+        return f"bridge:{self.bridge}:{json.dumps(id)}"
+
+    def take_cancelled(self, id: RequestId | None) -> bool:
+        """Return whether the client cancelled a request, and forget it."""
+        if id is None or coerce_request_id(id) not in self.cancelled:
+            return False
+        self.cancelled.discard(coerce_request_id(id))
+        return True
 
 
 class MessageWriter:
@@ -61,6 +88,8 @@ class MessageWriter:
         message = item.message
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self.settle(message.id)
+        if self._writer.is_closing():
+            raise anyio.BrokenResourceError
         line = message.model_dump_json(by_alias=True, exclude_unset=True)
         try:
             self._writer.write(line.encode() + b"\n")
@@ -79,6 +108,11 @@ class MessageWriter:
             await self.send(SessionMessage(error))
         except anyio.BrokenResourceError:
             _log.debug("the client left before it was told: %s", message)
+
+    def say(self, line: bytes) -> None:
+        """Write a line that is for the bridge alone."""
+        if not self._writer.is_closing():
+            self._writer.write(line + b"\n")
 
     def settle(self, id: RequestId) -> None:
         """Note that nothing more is owed for this request."""
@@ -122,13 +156,14 @@ class MessageWriter:
 class MessageReader:
     """The read side, as the SDK's dispatcher wants it: an iterator of messages.
 
-    Every message carries the caller, as the HTTP transport's carry the request.
+    Every message carries where it is from, as the HTTP transport's carry the request.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, output: MessageWriter, caller: Caller) -> None:
+    def __init__(self, reader: asyncio.StreamReader, output: MessageWriter, piped: Piped) -> None:
         self._lines = LineReader(reader, MAX_LINE)
         self._output = output
-        self._metadata = ServerMessageMetadata(request_context=caller)
+        self._piped = piped
+        self._metadata = ServerMessageMetadata(request_context=piped)
 
     async def receive(self) -> SessionMessage | Exception:
         """Return the next message; what is none is answered here.
@@ -147,11 +182,22 @@ class MessageReader:
                 await self._output.refuse(
                     INVALID_REQUEST, error.message, line.request_id(), error.to_value()
                 )
+            elif self._piped.bridge and line.startswith(PRIVATE):
+                self._hear(line)
             elif line.strip():
                 message = await self._parse(line)
                 if message is not None:
                     self._note(message)
                     return SessionMessage(message, metadata=self._metadata)
+
+    def _hear(self, line: bytes) -> None:
+        """Take what the bridge says for itself."""
+        if line == PING:
+            self._output.say(PONG)
+        elif line.startswith(BRIDGE):
+            bridge = line.removeprefix(BRIDGE).decode(errors="replace")
+            self._piped = Piped(self._piped.caller, bridge, self._piped.cancelled)
+            self._metadata = ServerMessageMetadata(request_context=self._piped)
 
     async def _parse(self, line: bytes) -> JSONRPCMessage | None:
         try:
@@ -182,6 +228,9 @@ class MessageReader:
         ):
             cancelled = cancelled_request_id_from_params(message.params)
             if cancelled is not None:
+                if cancelled in self._output.unanswered:
+                    # Known before the dispatcher, which cancels the call, has the notification.
+                    self._piped.cancelled.add(coerce_request_id(cancelled))
                 self._output.settle(cancelled)
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ from tests.support.mcp import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NAPS = """
+return Spell.create {
+  input = {},
+  run = function(_, ctx)
+    ctx:progress(1, 2, "asleep")
+    State.set("begun", true)
+    sleep(1.5)
+    return "awake"
+  end,
+}
+"""
+"""Outlives what is left of a pipe that broke, and is recorded."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -139,16 +153,43 @@ async def test_requests_piped_in_are_answered_though_the_input_ends(pipe: Pipe) 
         await pipe.receive()
 
 
-async def test_a_client_that_leaves_takes_its_run_with_it(tmp_path: Path) -> None:
-    async with raw_pipe(tmp_path) as (host, pipe):
-        await pipe.send("tools/call", modern(name="waits", _meta={"progressToken": 1}), id=1)
-        assert (await pipe.receive())["method"] == "notifications/progress"
+@pytest.mark.parametrize("token", [None, 1])
+async def test_a_pipe_that_breaks_is_no_cancel(tmp_path: Path, token: int | None) -> None:
+    async with raw_pipe(tmp_path, {"naps": NAPS}) as (host, pipe):
+        meta = {"progressToken": token} if token else {}
+        await pipe.send("tools/call", modern(name="naps", _meta=meta), id=1)
+        if token:
+            assert (await pipe.receive())["method"] == "notifications/progress"
+        # The call has begun when a request after it is answered.
+        await pipe.send("tools/list", modern(), id=2)
+        assert (await pipe.receive())["id"] == 2
         pipe.writer.write_eof()
-        answer = await pipe.receive()  # the dispatcher answers what it gives up
-        assert "error" in answer
+        given_up = await pipe.receive()  # by the dispatcher, a second later
+        assert (given_up["id"], given_up["error"]["code"]) == (1, -32000)
         with pytest.raises(EOFError):
             await pipe.receive()
-        assert (await ended_run(host)).state == "canceled"
+        (run,) = (await host.runs(caller=local_caller())).runs
+        assert run.state == "working"
+        async with asyncio.timeout(10):
+            outcome = await (await host.run(run.id, caller=local_caller())).result()
+        assert outcome.output == "awake"
+
+
+async def test_a_bridge_is_answered_when_it_asks_for_a_sign_of_life(tmp_path: Path) -> None:
+    async with open_host(tmp_path) as host:
+        endpoint = McpEndpoint(host)
+        async with pipe_to(endpoint, bridge="b1") as pipe:
+            await pipe.write(b"!ping\n")
+            async with asyncio.timeout(10):
+                assert await pipe.reader.readline() == b"!pong\n"
+            await pipe.write(b"!bridge b2\n!unheard of\n")
+            assert "result" in await pipe.request("tools/list", modern())
+        await endpoint.close()
+
+
+async def test_a_client_without_a_bridge_is_told_that_private_lines_are_no_json(pipe: Pipe) -> None:
+    await pipe.write(b"!ping\n")
+    assert (await pipe.receive())["error"]["code"] == -32700
 
 
 @pytest.mark.parametrize("token", [None, 7])

@@ -1,0 +1,50 @@
+"""The HTTP door: its port, and the file that holds its token."""
+
+from __future__ import annotations
+
+import socket
+
+from llmspell.cli.doctor.finding import Finding
+from llmspell.config import Project
+from llmspell.endpoints.auth import token_path
+
+
+def examine(project: Project) -> list[Finding]:
+    """Look at whether `llmspell serve` could listen, and who can read its token."""
+    return [_port(project), *_token(project)]
+
+
+def _port(project: Project) -> Finding:
+    server = project.settings.server
+    place = f"{server.host}:{server.port}"
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((server.host, server.port))
+        except OSError as error:
+            return Finding(
+                "HTTP port",
+                "warning",
+                f"{place}: {error.strerror or error}",
+                "fine when it is this project's own 'llmspell serve'; else choose another with "
+                "--port, or server.port",
+            )
+    return Finding("HTTP port", "ok", f"{place} is free")
+
+
+def _token(project: Project) -> list[Finding]:
+    path = token_path(project.state)
+    if not path.exists():
+        return []
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077 == 0:
+        return [Finding("token", "ok", f"{path}, for this user only")]
+    return [
+        Finding(
+            "token",
+            "problem",
+            f"{path} can be read by others (mode {mode:o})",
+            f"rm {path}: the next 'llmspell serve' makes a new one",
+        )
+    ]
