@@ -10,6 +10,8 @@ PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Tests of one file share servers and stay together; attacks are too few files for that. Interop and
 # attacks wait more than they compute, and so get two workers for each processor.
 CORES   ?= $(shell nproc 2>/dev/null || echo 2)
+# How often `make soak` kills an owner.
+KILLS   ?= 200
 PYTEST  := $(BIN)/python -m pytest --timeout=90
 UNIT    := -n $(CORES) --dist=loadfile
 INTEROP := -n $(shell expr 2 \* $(CORES)) --dist=loadfile
@@ -28,7 +30,7 @@ CLIENTS := tests/interop/node_modules/.installed
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
 
-.PHONY: help demo test check setup fmt lint layers reference types unit interop attacks soak \
+.PHONY: help demo test check setup fmt lint layers reference types unit durability interop attacks soak \
         bench docs lock build clean
 
 help: ## show this list
@@ -38,7 +40,7 @@ demo: $(RUN) ## show the main job: MCP and A2A clients cast spells; needs no key
 	@$(BIN)/llmspell demo demo
 
 test: $(DEV) $(CLIENTS) ## everything that must hold, with the time each suite took
-	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) interop attacks demo
+	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) durability interop attacks demo
 
 check: $(DEV) ## format, lint, layers, reference, types and unit tests
 	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES)
@@ -64,7 +66,10 @@ types: $(DEV) ## check the types
 	$(BIN)/pyright
 
 unit: $(DEV) ## run the tests that need neither Node nor an attacker
-	$(PYTEST) $(UNIT) tests --ignore=tests/interop --ignore=tests/attacks
+	$(PYTEST) $(UNIT) tests --ignore=tests/interop --ignore=tests/attacks --ignore=tests/durability
+
+durability: $(DEV) ## kill owners, move clocks: what was acknowledged is kept, what was begun ends
+	$(PYTEST) $(UNIT) tests/durability
 
 interop: $(DEV) $(CLIENTS) ## run the official clients against the server
 	$(PYTEST) $(INTEROP) tests/interop
@@ -72,8 +77,9 @@ interop: $(DEV) $(CLIENTS) ## run the official clients against the server
 attacks: $(DEV) ## run hostile and broken input against the server
 	$(PYTEST) $(ATTACKS) tests/attacks
 
-soak: $(DEV) ## run the property tests with many more examples
+soak: $(DEV) ## run the property tests with many more examples, and kill owners many more times
 	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
+	LLMSPELL_TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
 
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done

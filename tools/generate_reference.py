@@ -15,16 +15,19 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import typer.main
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
 from llmspell.cli.app import app
-from llmspell.config import ENVIRONMENT_PREFIX, ProviderSettings, Settings
+from llmspell.config import ENVIRONMENT_PREFIX, ProviderSettings, ScheduleSettings, Settings
+from llmspell.durations import seconds_of
 from llmspell.errors import CATALOGUE, InternalError, LlmspellError
+from llmspell.sizes import bytes_of
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -42,6 +45,9 @@ TOML, and a bare word as a string. Four variables are no settings: `LLMSPELL_PRO
 `LLMSPELL_STATE` and `LLMSPELL_CONFIG` say where the project, the state directory and the settings
 file are, as `--project`, `--state` and `--config` do, and `LLMSPELL_ALLOW_NETWORK=0` refuses every
 model that is not scripted.
+
+A duration is a number of seconds, or a text with one of the units `ms`, `s`, `m`, `h`, `d` and
+`w`: `"30d"`. A size is a number of bytes, or a text such as `"500MB"` or `"1GiB"`.
 
 A key is never written into a setting, only named there: `${env:NAME}` is an environment variable,
 `${file:PATH}` what a file holds."""
@@ -66,6 +72,10 @@ def _type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{json.dumps(argument)}`" for argument in arguments)
+    if origin is UnionType and arguments[1:] == (NoneType,):
+        return _type_name(arguments[0])
+    if annotation == dict[str, Any]:
+        return "table"
     if origin is list:
         return f"list of {_type_name(arguments[0])}s"
     if origin is dict:
@@ -73,15 +83,28 @@ def _type_name(annotation: Any) -> str:
     return {str: "string", int: "integer", float: "number", bool: "boolean"}[annotation]
 
 
-def _setting_row(section: str, key: str, field: FieldInfo) -> str:
-    default = json.dumps(field.get_default(call_default_factory=True))
+_WRITTEN: dict[Any, str] = {seconds_of: "duration", bytes_of: "size"}
+"""How values are called that are read by these."""
+
+
+def _kind(field: FieldInfo) -> str:
+    for item in field.metadata:
+        if isinstance(item, BeforeValidator) and item.func in _WRITTEN:
+            return _WRITTEN[item.func]
+    return _type_name(field.annotation)
+
+
+def _setting_row(section: str | None, key: str, field: FieldInfo) -> str:
+    default = "none"
+    if not field.is_required():
+        value: Any = field.get_default(call_default_factory=True)
+        default = f"`{json.dumps(value)}`" if value is not None else "none"
     path = f"{section}__{key}" if section else key
-    variable = f"`{ENVIRONMENT_PREFIX}{path.upper()}`"
-    kind = _type_name(field.annotation)
-    return f"| `{key}` | {kind} | `{default}` | {variable} | {field.description} |"
+    variable = f"`{ENVIRONMENT_PREFIX}{path.upper()}`" if section is not None else "none"
+    return f"| `{key}` | {_kind(field)} | {default} | {variable} | {field.description} |"
 
 
-def _setting_table(section: str, fields: dict[str, FieldInfo]) -> Iterator[str]:
+def _setting_table(section: str | None, fields: dict[str, FieldInfo]) -> Iterator[str]:
     yield "| key | type | default | environment | what it does |"
     yield "| --- | --- | --- | --- | --- |"
     for key, field in fields.items():
@@ -90,7 +113,7 @@ def _setting_table(section: str, fields: dict[str, FieldInfo]) -> Iterator[str]:
 
 def _settings_page() -> Iterator[str]:
     yield _SETTINGS
-    sections: list[tuple[str, str, type[BaseModel]]] = []
+    sections: list[tuple[str, str | None, type[BaseModel]]] = []
     plain: dict[str, FieldInfo] = {}
     for name, field in Settings.model_fields.items():
         annotation = field.annotation
@@ -98,6 +121,8 @@ def _settings_page() -> Iterator[str]:
             sections.append((f"[{name}]", name, annotation))
         elif annotation == dict[str, ProviderSettings]:
             sections.append((f"[{name}.NAME]", f"{name}__NAME", ProviderSettings))
+        elif annotation == list[ScheduleSettings]:
+            sections.append((f"[[{name}]]", None, ScheduleSettings))
         else:
             plain[name] = field
     yield "\n## At the top of the file\n"

@@ -7,8 +7,11 @@ import heapq
 import itertools
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
+
+LOOK_SECONDS = 30.0
+"""Longest time that is waited before the wall clock is looked at again."""
 
 
 class Clock(Protocol):
@@ -26,8 +29,16 @@ class Clock(Protocol):
         """Return after `seconds`; at once when they are not positive."""
         ...
 
+    async def sleep_until(self, time: float) -> None:
+        """Return once the wall time is `time`, also when it is set meanwhile."""
+        ...
+
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return a context that raises `TimeoutError` when its body takes longer; None = never."""
+        ...
+
+    def timeout_at(self, time: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` once the wall time is `time`."""
         ...
 
 
@@ -46,9 +57,40 @@ class SystemClock:
         """Return after `seconds`."""
         await asyncio.sleep(max(0.0, seconds))
 
+    async def sleep_until(self, time: float) -> None:
+        """Return once the wall time is `time`, or shortly after it was set to be later."""
+        with suppress(TimeoutError):
+            async with self.timeout_at(time):
+                await asyncio.get_running_loop().create_future()
+
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return a context that raises `TimeoutError` when its body takes longer; None = never."""
         return asyncio.timeout(seconds)
+
+    @asynccontextmanager
+    async def _timeout_at(self, time: float) -> AsyncGenerator[None]:
+        loop = asyncio.get_running_loop()
+        looking: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal looking
+            left = time - self.time()
+            if left > 0:  # not all at once: the clock may be set, and the machine may sleep
+                looking = loop.call_later(min(left, LOOK_SECONDS), look)
+            elif not scope.expired():
+                scope.reschedule(loop.time())
+
+        async with asyncio.timeout(None) as scope:
+            look()
+            try:
+                yield
+            finally:
+                if looking is not None:
+                    looking.cancel()
+
+    def timeout_at(self, time: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` once the wall time is `time`."""
+        return self._timeout_at(time)
 
 
 class ManualClock:
@@ -56,17 +98,25 @@ class ManualClock:
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = start
+        self._stepped = 0.0
         self._order = itertools.count()
         self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._slept = asyncio.Event()
 
     def time(self) -> float:
         """Return the wall time in seconds since 1970, UTC."""
-        return self._now
+        return self._now + self._stepped
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
         return self._now
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward or back. Nobody who sleeps is woken: that is other time.
+
+        So it is where somebody sets a machine's clock, and where a machine was asleep.
+        """
+        self._stepped += seconds
 
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has gone past this moment plus `seconds`."""
@@ -77,6 +127,10 @@ class ManualClock:
         heapq.heappush(self._waiters, (self._now + seconds, next(self._order), waiter))
         self._slept.set()
         await waiter
+
+    async def sleep_until(self, time: float) -> None:
+        """Return once `advance` has gone past `time`."""
+        await self.sleep(time - self.time())
 
     async def sleeper(self, count: int = 1) -> None:
         """Return once so many sleep on this clock; a timeout counts as one."""
@@ -107,6 +161,10 @@ class ManualClock:
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return a context that raises `TimeoutError` once `advance` went past its end."""
         return self._timeout(seconds)
+
+    def timeout_at(self, time: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` once `advance` went past `time`."""
+        return self._timeout(time - self.time())
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: wake every sleeper whose time has come, earliest first."""

@@ -15,8 +15,10 @@
 ---@class llmspell.Budget
 ---@field usd? number US dollars of model calls.
 ---@field tokens? integer Tokens read and written by models.
----@field seconds? number Seconds from beginning to end.
+---@field seconds? string|number Seconds from beginning to end, or a text like `10m`.
 ---@field calls? integer Model calls.
+---@field tool_calls? integer Tool calls of its agents.
+---@field children? integer Casts begun below this one.
 ---@field depth? integer How deep casts may nest below this one.
 
 ---What the code of one cast may use; the settings' limits hold besides.
@@ -27,6 +29,15 @@
 ---@field host_calls? integer Effects it may ask for.
 ---@field log_events? integer Log lines and parts it emits.
 ---@field output_bytes? integer Size of its output as JSON.
+
+---When a spell is cast by itself, and what then.
+---@class llmspell.Schedule
+---@field cron? string Minute, hour, day of month, month, day of week: `0 7 * * *`.
+---@field every? string|number Seconds from one cast to the next, or a text like `10m`.
+---@field timezone? string Time zone of `cron`, by its IANA name: `Europe/Berlin`.
+---@field input? table The input.
+---@field missed? "once"|"skip"|"all" Of the times that passed while nothing ran: cast once, none, or all of them.
+---@field overlap? "skip"|"queue"|"parallel" While the last cast has not ended: leave it out, let it wait, or cast anyway.
 
 ---What the code of a spell may reach beyond itself.
 ---@class llmspell.Needs
@@ -69,6 +80,7 @@
 ---@field agent? llmspell.Agent The agent that does it.
 ---@field budget? llmspell.Budget What a cast may spend.
 ---@field limits? llmspell.Limits What one cast's code may use.
+---@field schedule? string|llmspell.Schedule When it is cast by itself: a cron expression, or a table.
 ---@field concurrency? integer Casts of it at the same time; more wait for their turn.
 ---@field needs? llmspell.Needs What its code may reach.
 ---@field read_only? boolean It changes nothing.
@@ -167,6 +179,27 @@ function Context:log(level, message, fields) end
 ---Stream a piece of the answer: a text, or a part with `text` or `data`.
 ---@param part string|{ text?: string, data?: any, name?: string, media_type?: string, append?: boolean, last?: boolean }
 function Context:emit(part) end
+
+---Run a function and record its result: a run that goes on after a restart gets that, and does not run it again.
+---@param name string
+---@param fn fun(): any
+---@return any
+function Context:step(name, fn) end
+
+---A question to a person.
+---@class llmspell.Question
+---@field message string
+---@field schema? llmspell.Fields What the answer looks like; without it `{ ok = true or false }`
+---@field expires? number|string How long it stands: seconds, or a text like "24h"
+
+---Ask a person, through whichever door, and wait for the answer. `ask.declined` and `ask.expired` can be caught.
+---@param question llmspell.Question
+---@return table answer
+function Context:ask(question) end
+
+---End here and begin the run anew with another input and an empty history. Does not return.
+---@param input? any
+function Context:continue_as_new(input) end
 
 ---------------------------------------------------------------- agents
 
@@ -336,12 +369,12 @@ local StateScope = {}
 ---@overload fun(self: llmspell.StateScope, key: string, default?: any): any, string?
 function StateScope.get(key, default) end
 
----Write a key, with `if_version` only while it has that version ("" = is absent).
+---Write a key, with `if_version` only while it has that version ("" = is absent), with `ttl` for so long.
 ---@param key string
 ---@param value any
----@param options? { if_version?: string }
+---@param options? { if_version?: string, ttl?: number|string }
 ---@return string version
----@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string }): string
+---@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string, ttl?: number|string }): string
 function StateScope.set(key, value, options) end
 
 ---Delete a key.
@@ -373,12 +406,34 @@ function StateScope.update(key, change) end
 ---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { after?: string, limit?: integer, reverse?: boolean }): table[], string?
 function StateScope.scan(prefix, options) end
 
----The spell's own state; `session`, `user` and `shared` reach further.
+---What happened to a key. With `resync`, changes were missed: read the prefix again.
+---@class llmspell.Change
+---@field key? string
+---@field value? any
+---@field version string
+---@field deleted boolean
+---@field resync? boolean
+
+---Go through the changes under a prefix as they come: `for change in State.watch("inbox/") do`. Begins with the first turn of the loop, or behind `since`, a version; ends when none comes within `timeout`.
+---@param prefix? string
+---@param options? { since?: string, timeout?: number|string }
+---@return fun(): llmspell.Change?
+---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { since?: string, timeout?: number|string }): fun(): llmspell.Change?
+function StateScope.watch(prefix, options) end
+
+---The spell's own state; `session`, `user` and `shared` reach further, `run` ends with the run.
 ---@class llmspell.State: llmspell.StateScope
 ---@field session llmspell.StateScope
 ---@field user llmspell.StateScope
 ---@field shared llmspell.StateScope
+---@field run llmspell.StateScope
 State = {}
+
+---Read and write state of any scope as of one moment: all writes of the function or none. It may run more than once, so nothing in it may act.
+---@param fn fun(): any
+---@param options? { attempts?: integer }
+---@return any
+function State.transaction(fn, options) end
 
 ---------------------------------------------------------------- content
 
@@ -414,7 +469,7 @@ function Content.list(items) end
 ---@return any[]
 function parallel(functions) end
 
----Wait: seconds, or a text like "500ms", "2s", "2m", "1h".
+---Wait: seconds, or a text like "500ms", "2s", "2m", "1h", "3d".
 ---@param duration number|string
 function sleep(duration) end
 

@@ -114,6 +114,21 @@ function mock.model(name, steps) end
 ---@return llmspell.MockedTool
 function mock.tool(name, answer) end
 
+---What the test says to a question: the answer, or that it is declined or expires.
+---@alias llmspell.MockedAnswer table|"decline"|"expire"
+
+---@class llmspell.MockedPerson
+local MockedPerson = {}
+
+---What was asked so far: each `{ message, schema }`.
+---@return table[]
+function MockedPerson:questions() end
+
+---Answer the questions of `ctx:ask`, one after the other, or with a function of the question.
+---@param answers llmspell.MockedAnswer[]|fun(question: table): llmspell.MockedAnswer
+---@return llmspell.MockedPerson
+function mock.ask(answers) end
+
 ---Set the time; `sleep` goes on from there, and takes none of the real time.
 ---@param time number Unix time
 function mock.now(time) end

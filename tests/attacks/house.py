@@ -152,6 +152,7 @@ class Attacked:
     async def holds_no_leak(self) -> None:
         """Check that no process is left that serves nobody, and no descriptor of one."""
         async with asyncio.timeout(SECONDS):
+            await self._rest()
             await self.engine.warm_up()
             known = set(self.engine.worker_pids)
             # All that is left of a worker is its end, which comes a moment after the order.
@@ -161,6 +162,13 @@ class Attacked:
         if self._descriptors < 0:
             self._descriptors = descriptors
         assert descriptors <= self._descriptors, "descriptors of ended workers are left"
+
+    async def _rest(self) -> None:
+        """Return once no cast is under way: its answer comes before its worker is put away."""
+        while True:
+            if not self.host.busy:
+                return
+            await asyncio.sleep(0)
 
     def _workers(self) -> Iterator[int]:
         for zygote in zygotes():

@@ -113,7 +113,7 @@ def cells() -> Generator[Cells]:
 
 
 def call(value: Any) -> bytes:
-    return msgspec.msgpack.encode([["call", 1, 1, [value], False]])
+    return msgspec.msgpack.encode([["call", 1, 1, [value], False, ""]])
 
 
 @MANY

@@ -182,3 +182,53 @@ async def test_waiting_for_sleepers_counts_timeouts_and_nobody_who_has_gone() ->
         await clock.advance(5)
         await one
     assert [name for name, _ in log] == ["one"]
+
+
+async def test_setting_a_manual_clock_changes_the_wall_time_and_wakes_nobody() -> None:
+    clock = ManualClock(1000.0)
+    sleeper = asyncio.ensure_future(clock.sleep(60))
+    await clock.sleeper()
+    clock.step(86_400)
+    assert (clock.time(), clock.monotonic()) == (87_400.0, 1000.0)
+    await asyncio.sleep(0)
+    assert not sleeper.done()
+    clock.step(-100_000)
+    await clock.advance(60)
+    async with asyncio.timeout(5):
+        await sleeper
+    assert clock.time() == 1000.0 + 86_400 - 100_000 + 60
+
+
+async def test_a_wall_time_that_is_over_is_not_waited_for() -> None:
+    for clock in (SystemClock(), ManualClock()):
+        async with asyncio.timeout(5):
+            await clock.sleep_until(clock.time() - 1)
+            with pytest.raises(TimeoutError):
+                async with clock.timeout_at(clock.time() - 1):
+                    await asyncio.Event().wait()
+
+
+async def test_the_machines_clock_wakes_at_a_wall_time() -> None:
+    clock = SystemClock()
+    until = clock.time() + 0.01
+    async with asyncio.timeout(5):
+        await clock.sleep_until(until)
+        assert clock.time() >= until
+        async with clock.timeout_at(clock.time() + 60):
+            await asyncio.sleep(0)
+
+
+async def test_a_manual_clock_ends_what_waits_for_a_wall_time() -> None:
+    clock = ManualClock(start=0)
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            async with clock.timeout_at(60):
+                await clock.sleep_until(90)
+
+    waiting = asyncio.create_task(wait())
+    await clock.sleeper(2)
+    await clock.advance(59)
+    assert not waiting.done()
+    await clock.advance(1)
+    await waiting

@@ -270,3 +270,69 @@ def test_the_variable_that_names_a_settings_file_is_read(root: Path, home: Path)
 def test_the_network_is_refused_only_by_zero(root: Path, home: Path) -> None:
     assert project(root, home).allow_network
     assert not project(root, home, LLMSPELL_ALLOW_NETWORK="0").allow_network
+
+
+# --- runs and schedules
+
+
+def test_how_long_runs_are_kept_is_written_as_people_do(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", '[runs]\nkeep = "2w"\nkeep_bytes = "500MB"\nask = 90\n')
+    runs = settings(root, environment(home, LLMSPELL_RUNS__KEEP_PLAIN="10m")).runs
+    assert (runs.keep, runs.keep_bytes, runs.ask, runs.keep_plain) == (
+        14 * 86_400.0,
+        500_000_000,
+        90.0,
+        600.0,
+    )
+
+
+def test_the_defaults_of_runs_are_seconds_and_bytes() -> None:
+    runs = Settings().runs
+    assert (runs.keep, runs.keep_plain, runs.keep_bytes) == (30 * 86_400.0, 86_400.0, 10**9)
+    assert (runs.ask, runs.idempotency, runs.history) == (86_400.0, 86_400.0, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[runs]\nkeep = "long"', "setting 'runs.keep': 'long' is no duration"),
+        ('[runs]\nkeep_bytes = "1.5GB"', "setting 'runs.keep_bytes': '1.5GB' is no size"),
+        ('[[schedules]]\nspell = "x"', "setting 'schedules.0': exactly one of cron and every"),
+        (
+            '[[schedules]]\nspell = "x"\ncron = "0 25 * * *"',
+            "setting 'schedules.0': cron '0 25 \\* \\* \\*' is not valid: bad hour",
+        ),
+        ('[[schedules]]\nevery = "10m"', "setting 'schedules.0.spell'"),
+        ('[[schedules]]\nspell = "x"\nevery = "1m"\nname = "a b"', "setting 'schedules.0.name'"),
+        (
+            '[[schedules]]\nspell = "x"\nevery = "1m"\nname = "n"\n'
+            '[[schedules]]\nspell = "y"\nevery = "1m"\nname = "n"',
+            "setting 'schedules': two schedules have the name 'n'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_runs_and_schedules_is_named(
+    root: Path, home: Path, text: str, message: str
+) -> None:
+    write(root / "llmspell.toml", text)
+    with pytest.raises(ConfigError, match=message):
+        settings(root, environment(home))
+
+
+def test_an_unknown_key_of_a_schedule_is_refused_with_a_suggestion(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", '[[schedules]]\nspell = "x"\nevry = "10m"\n')
+    with pytest.raises(ConfigError, match=r"unknown setting 'schedules\.0\.evry'") as caught:
+        settings(root, environment(home))
+    assert "did you mean 'every'?" in caught.value.hint
+
+
+def test_schedules_are_tables_of_their_own(root: Path, home: Path) -> None:
+    write(
+        root / "llmspell.toml",
+        '[[schedules]]\nspell = "sweep"\nevery = "10m"\n\n'
+        '[[schedules]]\nspell = "report"\ncron = "0 7 * * 1-5"\ntimezone = "Europe/Berlin"\n'
+        'input = { days = 1 }\nmissed = "skip"\noverlap = "queue"\nprincipal = "robot"\n',
+    )
+    sweep, report = settings(root, environment(home)).schedules
+    assert (sweep.spell, sweep.every, sweep.missed, sweep.principal) == ("sweep", 600.0, "once", "")
+    assert (report.timezone, report.input, report.missed) == ("Europe/Berlin", {"days": 1}, "skip")

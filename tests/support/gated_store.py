@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from llmspell.errors import StateDiskFull
 from llmspell.state.memory import MemoryStore
-from llmspell.state.store import Check, Durability, Write
+from llmspell.state.store import Check, CheckRange, Durability, Write
 
 
 class GatedStore(MemoryStore):
@@ -51,7 +51,7 @@ class GatedStore(MemoryStore):
         self,
         writes: Sequence[Write],
         *,
-        checks: Sequence[Check] = (),
+        checks: Sequence[Check | CheckRange] = (),
         durability: Durability = Durability.WRITTEN,
     ) -> int:
         if not self._gate.is_set():

@@ -43,6 +43,8 @@ class Outcome:
     ok: bool
     value: Any
     requests: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    keys: list[str] = field(default_factory=list[str])
+    """Of the requests, in the same order."""
 
 
 @dataclass
@@ -118,6 +120,7 @@ async def drive(script: Script, task: int, answer: Answer, *, now: float = 2000.
         for request in waiting:
             assert isinstance(request, Requested)
             outcome.requests.append((request.operation, request.arguments))
+            outcome.keys.append(request.key)
             ok, result = True, None
             try:
                 result = answer(request.operation, request.arguments)

@@ -180,11 +180,11 @@ class Pipe:
 
 
 @asynccontextmanager
-async def pipe_to(endpoint: McpEndpoint) -> AsyncGenerator[Pipe]:
-    """Serve a socket pair and return its other end."""
+async def pipe_to(endpoint: McpEndpoint, *, bridge: str = "") -> AsyncGenerator[Pipe]:
+    """Serve a socket pair and return its other end, that of a bridge when it is named."""
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=theirs)
-    serving = asyncio.ensure_future(serve_stream(reader, writer, endpoint))
+    serving = asyncio.ensure_future(serve_stream(reader, writer, endpoint, bridge=bridge))
     # Room for answers of any size on one line.
     client = Pipe(*await asyncio.open_connection(sock=ours, limit=64 << 20))
     try:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmspell.bridge.meeting import Address
-from llmspell.host.lock import owner_pid
+from llmspell.host.lock import holder_of, owner_pid
 from llmspell.host.remote import RemoteHost
 from llmspell.runs.record import RunState
 from llmspell.security.principals import local_caller
@@ -119,6 +119,13 @@ class BridgeClient:
             if message.get("id") == identifier and "method" not in message:
                 return message
 
+    def answer_to_any(self) -> dict[str, Any]:
+        """Return the next answer, passing over everything else."""
+        while True:
+            message = self.read()
+            if "method" not in message:
+                return message
+
     def request(self, method: str, params: Any, identifier: Any) -> dict[str, Any]:
         """Send a request and return its answer."""
         self.send(method, params, identifier)
@@ -143,11 +150,18 @@ class OwnedProject:
     state: Path
     options: Sequence[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    _killed: bool = False
 
     @property
     def owner(self) -> int | None:
         """The owner's pid, or None."""
         return owner_pid(self.state)
+
+    @property
+    def keeper(self) -> int | None:
+        """The pid of the owner's keeper, or None."""
+        holder = holder_of(self.state)
+        return holder.keeper if holder is not None else None
 
     @property
     def log(self) -> str:
@@ -213,10 +227,20 @@ class OwnedProject:
         assert pid
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: self.owner != pid, "the lock of a killed owner is free")
+        self._killed = True
         return pid
+
+    def stop(self) -> None:
+        """Stop the owner, as a person would; none comes in its place."""
+        done = self.run("stop")
+        assert done.returncode == 0, done.stderr
+        self._killed = False
 
     def end(self) -> None:
         """End whatever owner is left."""
+        if self._killed:
+            # Its keeper may be about to put the next one in its place.
+            wait_until(lambda: self.owner, "another owner has come in place of a killed one")
         pid = self.owner
         if not pid:
             return

@@ -11,12 +11,13 @@ import types
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmspell.spec.declaration import AgentSpec, Needs, SpellSpec
+from llmspell.schedule import Schedule
+from llmspell.spec.declaration import AgentSpec, Budget, Needs, SpellSpec
 from llmspell.values import FunctionRef
 
 _EDITOR = Path(__file__).parent / "editor"
@@ -35,7 +36,7 @@ _CONSTRUCTED: dict[str, type[BaseModel]] = {
 
 _HIDDEN = {
     "SpellFields": {"kind", "line"},
-    "ToolFields": {"kind", "line", "workflow", "agent"},
+    "ToolFields": {"kind", "line", "workflow", "agent", "schedule"},
     "Needs": {"net", "secrets", "files"},  # nothing grants them, so `spec.reading` refuses them
 }
 _ALIASES = {"input": "params"}
@@ -51,6 +52,13 @@ _SPECIAL: dict[tuple[type[BaseModel], str], str] = {
     (SpellSpec, "agent"): "llmspell.Agent",
 }
 """Fields that a constructor's value or a shorthand stands for."""
+
+_TEXT: set[tuple[type[BaseModel], str]] = {
+    (Budget, "seconds"),
+    (Schedule, "every"),
+    (SpellSpec, "schedule"),
+}
+"""Fields that may also be written as a text."""
 
 _PLAIN: dict[Any, str] = {
     dict[str, Any]: "table",
@@ -137,7 +145,8 @@ def _type(model: type[BaseModel], field: str, info: FieldInfo) -> str:
         return _SPECIAL[model, field]
     if field == "run":
         return _PLAIN[FunctionRef]
-    return _name(info.annotation)
+    name = _name(info.annotation)
+    return f"string|{name}" if (model, field) in _TEXT else name
 
 
 def _name(annotation: Any) -> str:
@@ -146,6 +155,8 @@ def _name(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"llmspell.{annotation.__name__}"
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _name(arguments[0])
     if origin is Literal:
         return "|".join(json.dumps(argument) for argument in arguments)
     if origin in (types.UnionType, Union):

@@ -221,6 +221,7 @@ class _Loop:
                 target=self._targets[call.name],
                 input=call.arguments,
                 label=call.name,
+                tool_call=True,
             )
         )
 

@@ -35,6 +35,8 @@ class Cast:
     input: JSON
     label: str = ""
     """Name of the step or tool call this is, for the log."""
+    tool_call: bool = False
+    """Whether a model called it, so that it counts as a tool call in budgets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Settled:
     error: Object | None = None
 
 
-StateScope: TypeAlias = Literal["spell", "session", "user", "shared"]
+StateScope: TypeAlias = Literal["spell", "session", "user", "shared", "run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class WriteState:
     value: JSON
     if_version: str | None = None
     """Write only while the key has this version ("" = is absent), else `state.conflict`."""
+    ttl_seconds: float | None = None
+    """Seconds after which the key is absent again; None = it stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +131,128 @@ class ScanState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """Wait for changes under a prefix.
+
+    Result: `{changes = [{key, value, version, deleted}], next = version, resync = bool}`: at
+    least one change, the newest of each key. With `resync` some were missed: read again.
+    """
+
+    scope: StateScope
+    prefix: str = ""
+    since: str | None = None
+    """The `next` of an earlier result; None = from now on."""
+    timeout_seconds: float | None = None
+    """An empty `changes` comes back after so long; None = wait as long as the run may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginTransaction:
+    """Begin a transaction over state, or find the recorded end of one.
+
+    Result: `{transaction = id}`; or, when the run did this transaction before it was interrupted,
+    `{recorded = true, value = value}`, or `{recorded = true, error = error}` if it was abandoned.
+    """
+
+    attempts: int = 20
+    """Commits that may find something changed before the conflict is raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadInTransaction:
+    """Read a key as it was when the transaction began. Result: as `ReadState`. Not recorded."""
+
+    transaction: int
+    scope: StateScope
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanInTransaction:
+    """Read the keys under a prefix as they were then. Result: as `ScanState`. Not recorded."""
+
+    transaction: int
+    scope: StateScope
+    prefix: str = ""
+    after: str | None = None
+    limit: int = 100
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateWrite:
+    """One write of a transaction."""
+
+    scope: StateScope
+    key: str
+    value: JSON = None
+    is_delete: bool = False
+    ttl_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitTransaction:
+    """End a transaction: all its writes or none.
+
+    Result: true when it holds; false when something it read has changed, and it begins anew
+    under the same id. After the last attempt: `state.conflict`.
+    """
+
+    transaction: int
+    writes: tuple[StateWrite, ...] = ()
+    value: JSON = None
+    """What the transaction's function returned, for a repeated run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbandonTransaction:
+    """End a transaction without writing: its function failed. Result: null."""
+
+    transaction: int
+    error: JSON = None
+    """What the function raised, for a repeated run: it must fail alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginStep:
+    """Begin a named step. Result: `{recorded = true, value = value}` when it has ended before,
+    else `{recorded = false}`: then its function runs, and `EndStep` follows under the same key."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndStep:
+    """Record the value of a step. Result: null."""
+
+    name: str
+    value: JSON = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Ask a person, through whichever door. Result: the answer, which fits `schema`.
+
+    `ask.declined` when the person declines, `ask.expired` when nobody answers in time.
+    """
+
+    message: str
+    schema: Object | None = None
+    """JSON Schema of the answer, an object; None = a yes or no, `{"ok": boolean}`."""
+    expires_seconds: float | None = None
+    """None = the setting `runs.ask_seconds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinueAsNew:
+    """Begin the run anew with another input and an empty journal. Does not return."""
+
+    input: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep:
-    """Wait. Result: null."""
+    """Wait. Result: null. A long one holds no process and survives a restart."""
 
     seconds: float
 
@@ -170,6 +294,16 @@ Effect: TypeAlias = (
     | DeleteState
     | IncrementState
     | ScanState
+    | WatchState
+    | BeginTransaction
+    | ReadInTransaction
+    | ScanInTransaction
+    | CommitTransaction
+    | AbandonTransaction
+    | BeginStep
+    | EndStep
+    | Ask
+    | ContinueAsNew
     | Sleep
     | Record
     | RunAgent

@@ -2,8 +2,8 @@
 
 This is what the command line and `Host.connect` speak with the owner; no edge
 does. Whoever can open the socket is the person the process belongs to, so every
-caller is `local:<uid>`, whatever a message says. The messages are the structs
-below; the client half is `host.remote`.
+caller is `local:<uid>`, whatever a message says. The methods are in
+`host.control_methods` and `host.control_state`; the client half is `host.remote`.
 
 Ending a connection ends what waits through it: its casts stop, and runs it
 began with `attached`. Runs begun with `start` alone go on.
@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llmspell.errors import InputTooLarge, InternalError, LlmspellError, UsageError
-from llmspell.host.interface import Catalogue, HostInterface, RunHandle
-from llmspell.runs.record import RunState
-from llmspell.security.principals import Caller, Door, local_caller
+from llmspell.errors import InputTooLarge, InternalError, LlmspellError, OutputTooLarge, UsageError
+from llmspell.host import control_methods, control_state
+from llmspell.host.control_methods import Client
+from llmspell.host.interface import HostInterface
 from llmspell.values import JSON, Object
 
 MAX_LINE_BYTES = 16 << 20
@@ -42,66 +42,15 @@ Method: TypeAlias = Callable[[Object, AsyncExitStack], Awaitable[JSON]]
 when the connection ends, returns the result."""
 
 
+_METHODS = {**control_methods.METHODS, **control_state.METHODS}
+
+
 class Request(msgspec.Struct):
     """A request, or a notification when it has no id."""
 
     method: str
     id: int | str | None = None
     params: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Params(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What every method takes."""
-
-    session: str | None = None
-    message: Object | None = None
-    """What the caller brought beyond the input."""
-
-
-class _Watch(_Params):
-    watch: bool = False
-
-
-class _Cast(_Params):
-    name: str
-    input: JSON = None
-    timeout: float | None = None
-
-
-class _Start(_Cast):
-    proposal: str | None = None
-    attached: bool = False
-
-
-class _Source(_Params):
-    file: str
-    source: str
-    input: JSON = None
-    timeout: float | None = None
-    attached: bool = False
-
-
-class _Question(_Params):
-    question: str
-    data: Object | None = None
-
-
-class _RunId(_Params):
-    run: str
-
-
-class _Events(_RunId):
-    after: int = 0
-    until_pause: bool = False
-
-
-class _Runs(_Params):
-    in_session: str | None = None
-    state: RunState | None = None
-    door: Door | None = None
-    updated_after: float | None = None
-    limit: int = 50
-    after: str | None = None
 
 
 class _Cancel(msgspec.Struct, forbid_unknown_fields=True):
@@ -148,18 +97,16 @@ class Control:
 
 
 class _Connection:
-    """One control connection: its requests under way, and the runs attached to it."""
+    """One control connection and its requests under way."""
 
     def __init__(
         self, control: Control, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._host = control.host
         self._methods = control.methods
         self._reader = reader
         self._writer = writer
         self._tasks: dict[int | str, asyncio.Task[None]] = {}
-        self._attached: dict[str, RunHandle] = {}
-        self._unwatch: Callable[[], None] | None = None
+        self._client = Client(control.host, self._notify, writer.drain)
         self._cleanup = AsyncExitStack()
         self._encoder = msgspec.json.Encoder()
 
@@ -178,17 +125,11 @@ class _Connection:
             await self._end()
 
     async def _end(self) -> None:
-        if self._unwatch is not None:
-            self._unwatch()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for handle in self._attached.values():
-            try:
-                await handle.cancel()
-            except LlmspellError as error:
-                _log.debug("run %s ended before its client: %s", handle.id, error)
+        await self._client.leave()
         await self._cleanup.aclose()
 
     def _receive(self, line: bytes) -> None:
@@ -239,11 +180,15 @@ class _Connection:
         known = _METHODS.get(request.method)
         if known is not None:
             kind, method = known
-            return await method(self, identifier, msgspec.json.decode(request.params, type=kind))
+            params = msgspec.json.decode(request.params, type=kind)
+            return await method(self._client, identifier, params)
         added = self._methods.get(request.method)
         if added is None:
             raise UsageError(f"the owner has no method {request.method!r}", hint="")
         return await added(msgspec.json.decode(request.params, type=dict[str, Any]), self._cleanup)
+
+    def _notify(self, method: str, params: JSON) -> None:
+        self._send({"jsonrpc": "2.0", "method": method, "params": params})
 
     def _send(self, message: Object) -> None:
         if self._writer.is_closing():
@@ -252,115 +197,14 @@ class _Connection:
             line = self._encoder.encode(message)
         except TypeError as error:
             raise InternalError(f"an answer is not JSON: {error}") from error
+        if len(line) >= MAX_LINE_BYTES:
+            # The other side would drop it and wait on.
+            raise OutputTooLarge(
+                f"the answer has {len(line)} bytes, and a message may be {MAX_LINE_BYTES} long",
+                hint="ask for less at a time",
+            )
         self._writer.write(line + b"\n")
 
     def _fail(self, identifier: int | str | None, code: int, error: LlmspellError) -> None:
         body = {"code": code, "message": error.message, "data": error.to_value()}
         self._send({"jsonrpc": "2.0", "id": identifier, "error": body})
-
-    # -- the methods ----------------------------------------------------------
-
-    def _caller(self, params: _Params) -> Caller:
-        return local_caller("cli").at("cli", session=params.session, message=params.message)
-
-    async def _handle(self, params: _RunId) -> RunHandle:
-        return await self._host.run(params.run, caller=self._caller(params))
-
-    async def catalogue(self, _: int | str, params: _Watch) -> JSON:
-        if params.watch and self._unwatch is None:
-            self._unwatch = self._host.on_change(self._catalogue_changed)
-        return self._host.catalogue()
-
-    def _catalogue_changed(self, catalogue: Catalogue) -> None:
-        self._send({"jsonrpc": "2.0", "method": "catalogue.changed", "params": catalogue})
-
-    async def cast(self, _: int | str, params: _Cast) -> JSON:
-        return await self._host.cast(
-            params.name, params.input, caller=self._caller(params), timeout=params.timeout
-        )
-
-    async def start(self, _: int | str, params: _Start) -> JSON:
-        handle = await self._host.start(
-            params.name,
-            params.input,
-            caller=self._caller(params),
-            timeout=params.timeout,
-            proposal=params.proposal,
-        )
-        if params.attached:
-            self._attached[handle.id] = handle
-        return {"run": handle.id}
-
-    async def cast_source(self, _: int | str, params: _Source) -> JSON:
-        return await self._host.cast_source(
-            params.file,
-            params.source,
-            params.input,
-            caller=self._caller(params),
-            timeout=params.timeout,
-        )
-
-    async def start_source(self, _: int | str, params: _Source) -> JSON:
-        handle = await self._host.start_source(
-            params.file,
-            params.source,
-            params.input,
-            caller=self._caller(params),
-            timeout=params.timeout,
-        )
-        if params.attached:
-            self._attached[handle.id] = handle
-        return {"run": handle.id}
-
-    async def propose(self, _: int | str, params: _Question) -> JSON:
-        handle = await self._host.propose(
-            params.question, caller=self._caller(params), data=params.data
-        )
-        return {"run": handle.id}
-
-    async def run_record(self, _: int | str, params: _RunId) -> JSON:
-        return await (await self._handle(params)).record()
-
-    async def run_events(self, identifier: int | str, params: _Events) -> JSON:
-        handle = await self._handle(params)
-        async for event in handle.events(params.after, until_pause=params.until_pause):
-            body = {"request": identifier, "event": event}
-            self._send({"jsonrpc": "2.0", "method": "run.event", "params": body})
-            await self._writer.drain()
-        return None
-
-    async def run_result(self, _: int | str, params: _RunId) -> JSON:
-        outcome = await (await self._handle(params)).result()
-        self._attached.pop(params.run, None)
-        return outcome
-
-    async def run_cancel(self, _: int | str, params: _RunId) -> JSON:
-        return await (await self._handle(params)).cancel()
-
-    async def runs(self, _: int | str, params: _Runs) -> JSON:
-        return await self._host.runs(
-            caller=self._caller(params),
-            session=params.in_session,
-            state=params.state,
-            door=params.door,
-            updated_after=params.updated_after,
-            limit=params.limit,
-            after=params.after,
-        )
-
-
-_Handler: TypeAlias = Callable[[_Connection, int | str, Any], Awaitable[JSON]]
-
-_METHODS: dict[str, tuple[type[_Params], _Handler]] = {
-    "catalogue": (_Watch, _Connection.catalogue),
-    "cast": (_Cast, _Connection.cast),
-    "start": (_Start, _Connection.start),
-    "cast_source": (_Source, _Connection.cast_source),
-    "start_source": (_Source, _Connection.start_source),
-    "propose": (_Question, _Connection.propose),
-    "run.record": (_RunId, _Connection.run_record),
-    "run.events": (_Events, _Connection.run_events),
-    "run.result": (_RunId, _Connection.run_result),
-    "run.cancel": (_RunId, _Connection.run_cancel),
-    "runs": (_Runs, _Connection.runs),
-}

@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
 
-from llmspell.errors import RunCanceled, RunError, RunNotCancelable
+from llmspell.errors import RunError, RunInterrupted, RunNotCancelable, RunNotWaiting
 from llmspell.runs.archive import Archive
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import Event, Outcome, Run, outcome_of
-from llmspell.state.store import Durability
+from llmspell.values import JSON
 
 _PAUSED = ("input_required", "auth_required")
 
 
+class Keeper(Protocol):
+    """Who keeps the runs that have not ended."""
+
+    async def answer(
+        self,
+        handle: LiveHandle,
+        value: JSON,
+        *,
+        question: str | None,
+        action: Literal["accept", "decline", "cancel"],
+    ) -> Run:
+        """Answer a question of a run."""
+        ...
+
+    async def stop(self, handle: LiveHandle) -> None:
+        """Record that a run was canceled for which no cast is at work."""
+        ...
+
+
 class LiveHandle:
-    """A run of this process: one that is cast, or one that waits for an answer.
+    """A run that has not ended: one that is cast, is parked, or waits for an answer."""
 
-    Args:
-        forget: Called with the id when a run that nothing casts has ended.
-    """
-
-    def __init__(self, live: LiveRun, *, forget: Callable[[str], object]) -> None:
+    def __init__(self, live: LiveRun, keeper: Keeper) -> None:
         self.live = live
-        self._forget = forget
+        self._keeper = keeper
         self.id = live.run.id
         self.casting: Casting | None = None
         self.task: asyncio.Task[Outcome] | None = None
+        self.parked = asyncio.Event()
+        """Set when its cast let go of everything."""
+        self.waiters = 0
+        """Callers that wait for its result."""
+        self.is_given = False
+        """Whether somebody has its handle: it goes on when nobody waits."""
+        self.is_wanted = False
+        """Whether it is to be woken as soon as it is parked."""
+        self._is_canceled = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a cast is under way for it."""
+        return self.task is not None and not self.task.done()
 
     async def record(self) -> Run:
         """Return the record as it stands now."""
@@ -38,6 +68,7 @@ class LiveHandle:
 
         Raises:
             StateError: The end of the run could not be written.
+            RunInterrupted: The server shuts down; a saved run goes on when it is back.
         """
         if until_pause and self.live.run.state in _PAUSED and after >= len(self.live.log):
             return
@@ -46,14 +77,28 @@ class LiveHandle:
             at_end = event.number == len(self.live.log)
             if until_pause and at_end and self.live.run.state in _PAUSED:
                 return
-        if not self.live.run.is_final and self.task is not None:
-            # The end could not be written, so there is none to show: the reader is told why.
-            await asyncio.shield(self.task)
+        if not self.live.run.is_final:
+            await self._explain()
+
+    async def _explain(self) -> None:
+        """Raise why there is no end to show."""
+        task = self.task
+        if task is not None:
+            await asyncio.wait([task])
+            if not task.cancelled() and (failed := task.exception()) is not None:
+                raise failed
+        goes_on = "it goes on when llmspell is back" if self.live.is_saved else "cast it again"
+        raise RunInterrupted(
+            f"llmspell shut down while {self.live.run.spell!r} was under way",
+            hint=goes_on,
+            run_id=self.id,
+        )
 
     async def result(self) -> Outcome:
         """Wait until the run has ended or waits for an answer, and return what came of it."""
-        async for _ in self.events(until_pause=True):
-            pass
+        await self.live.stopped()
+        if self.live.log.is_closed and not self.live.run.is_final:
+            await self._explain()
         return outcome_of(self.live.run)
 
     async def cancel(self) -> Run:
@@ -63,7 +108,9 @@ class LiveHandle:
             RunNotCancelable: It has already completed, failed or been rejected.
         """
         if self.task is not None and not self.task.done():
-            self.task.cancel()
+            if not self._is_canceled:  # a second time would hit it while it puts things in order
+                self._is_canceled = True
+                self.task.cancel()
             await asyncio.wait([self.task])
         if not self.live.run.is_final:
             try:
@@ -75,12 +122,25 @@ class LiveHandle:
         return self.live.run
 
     async def _record_cancel(self) -> None:
-        if self.casting is not None:
-            await self.casting.stopped()
+        if self.casting is not None and self.casting.leaving is None:
+            await self.casting.stopped()  # cancelled before its first step
             return
-        error = RunCanceled("the run was canceled").with_run(self.id)
-        await self.live.finish("canceled", error=error.to_value(), durability=Durability.DURABLE)
-        self._forget(self.id)
+        await self._keeper.stop(self)
+
+    async def answer(
+        self,
+        value: JSON,
+        *,
+        question: str | None = None,
+        action: Literal["accept", "decline", "cancel"] = "accept",
+    ) -> Run:
+        """Answer a question the run asks, and return its record; the answer is durable by then.
+
+        Raises:
+            RunNotWaiting: The run asks nothing, or not this.
+            AskInvalid: The value does not fit, or several questions are open.
+        """
+        return await self._keeper.answer(self, value, question=question, action=action)
 
 
 class StoredHandle:
@@ -112,6 +172,20 @@ class StoredHandle:
         """
         _check_canceled(self._run)
         return self._run
+
+    async def answer(
+        self,
+        value: JSON,
+        *,
+        question: str | None = None,
+        action: Literal["accept", "decline", "cancel"] = "accept",
+    ) -> Run:
+        """Refuse an answer.
+
+        Raises:
+            RunNotWaiting: Always: the run has ended.
+        """
+        raise RunNotWaiting(f"run {self.id} has ended: it is {self._run.state}", run_id=self.id)
 
 
 def _check_canceled(run: Run) -> None:

@@ -8,55 +8,57 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from llmspell import failpoints, plugins
+from llmspell import failpoints
 from llmspell.clock import Clock, SystemClock
 from llmspell.config import Project, open_project
 from llmspell.errors import (
     InternalError,
     RunError,
-    RunInterrupted,
     RunNotFound,
     RunNotWaiting,
     SpellNotFound,
-    StateError,
     UsageError,
 )
-from llmspell.host.handles import LiveHandle, StoredHandle
-from llmspell.host.interface import Catalogue, HostInterface, RunHandle, RunPage
+from llmspell.host.building import load_limits, make_engine, make_models, make_store
+from llmspell.host.chores import Chores
+from llmspell.host.first_save import FirstSave
+from llmspell.host.handles import LiveHandle
+from llmspell.host.interface import (
+    Catalogue,
+    HostInterface,
+    Pruned,
+    RunHandle,
+    RunPage,
+    Step,
+)
+from llmspell.host.keys import Keys, digest_of
+from llmspell.host.lock import OwnerLock
+from llmspell.host.running import Running
 from llmspell.host.spellbook import Spellbook
+from llmspell.host.state_admin import StateOperations
+from llmspell.host.versions import Versions, source_castable
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
-from llmspell.runs.castable import Castable, make_castable
+from llmspell.runs.castable import Castable
 from llmspell.runs.casting import Casting
+from llmspell.runs.journal import copied, read_journal
 from llmspell.runs.live import LiveRun
-from llmspell.runs.record import Outcome, Run, RunState, is_run_id, new_run_id
+from llmspell.runs.record import Outcome, Run, RunState, new_run_id
 from llmspell.runs.services import Services
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
 from llmspell.security.principals import Caller, local_caller
-from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import Origin
 from llmspell.state.scopes import Scopes
-from llmspell.state.store import Durability, Store
+from llmspell.state.store import Durability, Store, Write
 from llmspell.values import JSON, Object
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MODELS = (
-    ("ANTHROPIC_API_KEY", "anthropic/claude-sonnet-4-5"),
-    ("OPENAI_API_KEY", "openai/gpt-5"),
-    ("GEMINI_API_KEY", "gemini/gemini-2.5-flash"),
-    ("MISTRAL_API_KEY", "mistral/mistral-large-latest"),
-)
-"""The default model when the settings name none: the first whose provider has a key."""
-
-CLOSE_SECONDS = 5.0
-"""Longest time `close` waits for casts to record that they were interrupted."""
 
 
 class Host:
@@ -78,13 +80,14 @@ class Host:
         self._book = book
         self._clock = clock
         self._archive = Archive(store)
-        self._live: dict[str, LiveHandle] = {}
+        self._versions = Versions(store, engine, book)
+        self._keys = Keys(store, seconds=project.settings.runs.idempotency)
         self._watcher: asyncio.Task[None] | None = None
         self._closed = False
         limits = project.settings.limits
         self._services = Services(
             archive=self._archive,
-            scopes=Scopes(store),
+            scopes=Scopes(store, clock=clock),
             models=models,
             clock=clock,
             limits=limits,
@@ -98,7 +101,15 @@ class Host:
             turns=Turns(queue=limits.queue),
             find=book.get,
             suggest=book.suggest,
+            castable_of=self._versions.of,
+            new_live=self._new_live,
+            history=project.settings.runs.history,
+            ask_seconds=project.settings.runs.ask,
         )
+        self._chores = Chores(self, project, store, book, clock)
+        self.state = StateOperations(store, self._services.scopes, self._chores.checkpoints)
+        """The state of spells, and its checkpoints."""
+        self._running = Running(self._services, clock, self._prepare_again, self._keys.end)
 
     @classmethod
     @asynccontextmanager
@@ -110,6 +121,7 @@ class Host:
         watch: bool = True,
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
+        lock: OwnerLock | None = None,
     ) -> AsyncGenerator[Host]:
         """Open a project and own its state directory until the context ends.
 
@@ -119,6 +131,7 @@ class Host:
             watch: Whether spells are reloaded when their files change.
             clock: The clock of every deadline; the machine's own when None.
             environ: The environment the settings are read from.
+            lock: The lock of the state directory, when the caller holds it already.
 
         Raises:
             StateOwned: Another process owns the state directory.
@@ -128,12 +141,21 @@ class Host:
         if not isinstance(project, Project):
             project = open_project(project, environ=environ)
         failpoints.arm(project.environment.get("LLMSPELL_FAILPOINT", ""))
-        host = _build(project, state, clock or SystemClock())
+        taken = OwnerLock.take(project.state) if lock is None and state == "rocksdb" else None
         try:
-            await host._begin(watch=watch)
-            yield host
+            clock = clock or SystemClock()
+            store = make_store(project, state, clock)
+            engine = make_engine(project)
+            book = Spellbook(project, engine, load_limits(project))
+            host = cls(project, store, engine, make_models(project, clock), book, clock)
+            try:
+                await host._begin(watch=watch)
+                yield host
+            finally:
+                await host.close()
         finally:
-            await host.close()
+            if taken is not None:
+                taken.release()
 
     @classmethod
     @asynccontextmanager
@@ -188,26 +210,51 @@ class Host:
     @property
     def busy(self) -> bool:
         """Whether a cast is under way."""
-        return any(
-            handle.task is not None and not handle.task.done() for handle in self._live.values()
-        )
+        return self._running.is_busy
+
+    def due_within(self, seconds: float) -> bool:
+        """Return whether the host is needed within so many seconds although nobody calls.
+
+        A schedule always needs it: nobody else would begin what is due.
+        """
+        if self._chores.schedules.next_due() is not None:
+            return True
+        due = self._running.next_due()
+        return due is not None and due <= self._clock.time() + seconds
 
     # -- casting
 
     async def cast(
-        self, name: str, input: JSON, *, caller: Caller | None = None, timeout: float | None = None
+        self,
+        name: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> Outcome:
         """Cast a published spell and wait for what comes of it.
 
-        A failed run is an `Outcome` with `error`, not an exception. When the
-        waiter is cancelled the run stops.
+        A failed run is an `Outcome` with `error`, not an exception; one that
+        asks a person comes back as `input_required`, and goes on once it is
+        answered. When the waiter is cancelled and nobody else has the run, it
+        stops.
 
         Raises:
             SpellNotFound: No such spell is published.
             InputInvalid: The input does not fit; no run was made.
+            IdempotencyConflict: `key` was used for something else.
+            RunInterrupted: The host was closed meanwhile.
         """
         castable = self._published(name)
-        return await self._wait(self._prepare(castable, input, caller, timeout))
+        if key is None:
+            return await self._running.wait(self._prepare(castable, input, caller, timeout))
+        found = await self._begun_with(key, castable, input, caller, timeout)
+        if isinstance(found, Casting):
+            return await self._running.wait(found)
+        return await (
+            self._running.join(found) if isinstance(found, LiveHandle) else found.result()
+        )
 
     async def cast_source(
         self,
@@ -219,7 +266,7 @@ class Host:
         timeout: float | None = None,
     ) -> Outcome:
         """Cast a source text that is not published: its top level is the cast."""
-        return await self._wait(self._prepare_source(file, source, input, caller, timeout))
+        return await self._running.wait(self._prepare_source(file, source, input, caller, timeout))
 
     async def start_source(
         self,
@@ -231,9 +278,7 @@ class Host:
         timeout: float | None = None,
     ) -> RunHandle:
         """Begin a cast of a source text, as `cast_source` casts it, and return its handle."""
-        casting = self._prepare_source(file, source, input, caller, timeout)
-        await casting.live.save(Durability.DURABLE)
-        return self._begin_cast(casting)
+        return await self._started(self._prepare_source(file, source, input, caller, timeout))
 
     async def start(
         self,
@@ -243,6 +288,7 @@ class Host:
         caller: Caller | None = None,
         timeout: float | None = None,
         proposal: str | None = None,
+        key: str | None = None,
     ) -> RunHandle:
         """Begin a cast and return its handle once its record is durable.
 
@@ -250,31 +296,40 @@ class Host:
             SpellNotFound: No such spell is published.
             InputInvalid: The input does not fit; no run was made.
             RunNotWaiting: The proposal is no run that waits for a spell.
+            IdempotencyConflict: `key` was used for something else.
         """
         castable = self._published(name)
+        if key is not None:
+            found = await self._begun_with(key, castable, input, caller, timeout)
+            if isinstance(found, Casting):
+                return await self._started(found)
+            if isinstance(found, LiveHandle):
+                found.is_given = True
+                await found.live.save(Durability.DURABLE)
+            return found
         live = await self._proposal(proposal, caller) if proposal else None
         casting = self._prepare(castable, input, caller, timeout, live=live)
-        claimed = self._live.get(casting.live.run.id)
-        if claimed is not None:
-            # Before the first await, so that a second answer finds the question answered.
-            claimed.casting = casting
+        claimed = self._running.get(casting.live.run.id)
+        if claimed is None:
+            return await self._started(casting)
+        # Before the first await, so that a second answer finds the question answered.
+        claimed.casting = casting
         try:
             await casting.live.save(Durability.DURABLE)
         except BaseException:
-            if claimed is not None:
-                claimed.casting = None
+            claimed.casting = None
             raise
-        return self._begin_cast(casting)
+        return self._given(casting)
 
     async def propose(
         self, question: str, *, caller: Caller, data: Object | None = None
     ) -> RunHandle:
         """Make a run that waits for the choice of a spell: its state is `input_required`."""
-        live = self._new_run("", "", data, caller)
+        live = self._proposed(data, caller)
         live.enter("input_required", message=question)
         await live.save(Durability.DURABLE)
-        handle = LiveHandle(live, forget=self._drop)
-        self._live[handle.id] = handle
+        handle = self._running.hold(live)
+        handle.is_given = True
         return handle
 
     async def run(self, run_id: str, *, caller: Caller) -> RunHandle:
@@ -282,19 +337,56 @@ class Host:
 
         Raises:
             RunNotFound: There is none the caller may see.
+            RunCollected: It was deleted: it ended too long ago.
         """
-        if not is_run_id(run_id):
-            raise RunNotFound(f"no run {run_id[:64]!r}")
-        handle = self._live.get(run_id)
-        run = handle.live.run if handle else await self._archive.load(caller.tenant, run_id)
-        if run.tenant != caller.tenant or run.principal != caller.principal:
-            # The same answer as for a run that never was: ids of others are not confirmed.
-            raise RunNotFound(f"no run {run_id!r}")
-        if handle is not None:
-            return handle
-        if run.is_final:
-            return StoredHandle(run, self._archive)
-        return await self._revive(run)
+        return await self._running.find(run_id, caller)
+
+    async def journal(self, run_id: str, *, caller: Caller) -> Sequence[Step]:
+        """Return the recorded effects of a run, in the order they were recorded."""
+        await self._running.find(run_id, caller)
+        return [
+            Step(
+                number=row.number,
+                key=row.record.key,
+                kind=row.record.kind,
+                name=row.record.name,
+                at=row.record.at,
+                ok=row.record.ok,
+            )
+            for row in await read_journal(self._store, run_id)
+            if not row.record.begun and row.record.kind != "order"
+        ]
+
+    async def fork(
+        self, run_id: str, *, caller: Caller, step: int | None = None, current: bool = False
+    ) -> RunHandle:
+        """Begin a new run with the recorded effects of another before `step`, and go on from there.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+            RunError: It is below another run, or waits for the choice of a spell.
+        """
+        origin = await (await self._running.find(run_id, caller)).record()
+        if origin.parent is not None or not (origin.spell or origin.source):
+            raise RunError(f"run {run_id} cannot be forked", hint="fork the run at its root")
+        castable = self._published(origin.spell) if current else await self._versions.of(origin)
+        live = self._new_run(
+            castable,
+            origin.input,
+            replace(caller, session=origin.session, message=origin.message),
+            source=origin.source,
+        )
+        run = live.run
+        run.seed, run.forked_from = origin.seed or origin.id, origin.id
+        run.seconds, run.epoch, run.created_at = origin.seconds, origin.epoch, origin.created_at
+        rows = [
+            row
+            for row in await read_journal(self._store, run_id)
+            if step is None or row.number < step
+        ]
+        live.note("resumed", {"reason": "fork"})
+        await self._kept(live, also=copied(rows, run.id))
+        return self._given(await self._prepare_again(live))
 
     async def runs(
         self,
@@ -312,9 +404,7 @@ class Host:
         Raises:
             UsageError: `after` is no cursor of this list.
         """
-        for handle in self._live.values():
-            if handle.live.is_saved:
-                await handle.live.save()
+        await self._running.save()
         try:
             found, more, total = await self._archive.list(
                 caller,
@@ -329,44 +419,36 @@ class Host:
             raise UsageError(str(error)) from None
         return RunPage(runs=found, next=more, total=total)
 
+    async def prune(
+        self, *, caller: Caller, before: float | None = None, dry: bool = False
+    ) -> Pruned:
+        """Delete what the settings do not keep, or the caller's ended runs last changed before a
+        time; with `dry` only count it."""
+        await self._running.save()
+        return await self._chores.keeping.prune(caller=caller, before=before, dry=dry)
+
     async def close(self) -> None:
-        """Interrupt what is under way, record that, and release everything."""
+        """Leave what is under way to the next owner, and release everything."""
         if self._closed:
             return
         self._closed = True
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        tasks: list[asyncio.Task[Outcome]] = []
-        stopped: list[Casting] = []
-        for handle in self._live.values():
-            if handle.casting is not None and handle.task is not None and not handle.task.done():
-                handle.casting.interrupted = True
-                handle.task.cancel()
-                tasks.append(handle.task)
-                stopped.append(handle.casting)
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-            await self._record_unbegun(stopped)
+        await self._chores.close()
+        await self._running.close()
         await self._models.close()
         await self.engine.close()
         await self._store.close()
 
     # -- inside
 
-    async def _record_unbegun(self, stopped: list[Casting]) -> None:
-        """End the runs whose tasks were cancelled before their first step."""
-        for casting in stopped:
-            if not casting.live.run.is_final and casting.live.is_saved:
-                try:
-                    await casting.stopped()
-                except (RunError, StateError) as error:  # the next owner finds the run and ends it
-                    log.warning("run %s could not be recorded: %s", casting.live.run.id, error)
-
     async def _begin(self, *, watch: bool) -> None:
-        await self._end_interrupted()
         await self._book.reload()
+        await self._running.recover()
+        await self._chores.schedules.begin()
         if watch:
+            self._chores.begin()
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -375,42 +457,62 @@ class Host:
         except Exception:  # a lost watcher must be seen, and must not end the server
             log.exception("watching the spells failed; changes are not seen until a restart")
 
-    async def _end_interrupted(self) -> None:
-        """End the runs a dead owner left: nothing performs them any more."""
-        for run in await self._archive.live():
-            if run.state not in ("submitted", "working"):
-                continue
-            live = LiveRun(
-                run, self._archive, self._clock, events=await self._archive.events(run.id)
-            )
-            error = RunInterrupted(
-                f"the cast of {run.spell!r} was interrupted: llmspell ended while it was under way"
-            ).with_run(run.id)
-            await live.finish("failed", error=error.to_value(), durability=Durability.DURABLE)
-            log.warning("run %s of %s was interrupted", run.id, run.spell)
-
     def _published(self, name: str) -> Castable:
         castable = self._book.get(name)
         if castable is None:
             raise SpellNotFound(f"no spell named {name!r}", hint=self._book.suggest(name))
         return castable
 
-    def _new_run(self, spell: str, version: str, input: JSON, caller: Caller) -> LiveRun:
+    def _proposed(self, data: JSON, caller: Caller) -> LiveRun:
         now = round(self._clock.time(), 6)
         run = Run(
             id=new_run_id(now),
             tenant=caller.tenant,
             principal=caller.principal,
             session=caller.session,
-            spell=spell,
-            spell_version=version,
+            spell="",
             door=caller.door,
-            input=input,
+            input=data,
             created_at=now,
             updated_at=now,
             message=caller.message,
         )
         return LiveRun(run, self._archive, self._clock)
+
+    def _new_live(self, run: Run, castable: Castable) -> LiveRun:
+        return LiveRun(
+            run,
+            self._archive,
+            self._clock,
+            first_save=FirstSave(run, castable, self._versions, self._keys),
+        )
+
+    def _new_run(
+        self,
+        castable: Castable,
+        input: JSON,
+        caller: Caller,
+        *,
+        key: str = "",
+        source: bool = False,
+    ) -> LiveRun:
+        now = round(self._clock.time(), 6)
+        run = Run(
+            id=new_run_id(now),
+            tenant=caller.tenant,
+            principal=caller.principal,
+            session=caller.session,
+            spell=castable.name,
+            spell_version=castable.version,
+            door=caller.door,
+            input=input,
+            created_at=now,
+            updated_at=now,
+            message=caller.message,
+            key=key,
+            source=source,
+        )
+        return self._new_live(run, castable)
 
     def _prepare(
         self,
@@ -420,22 +522,89 @@ class Host:
         timeout: float | None,
         *,
         live: LiveRun | None = None,
-        as_file: bool = False,
+        key: str = "",
+        source: bool = False,
     ) -> Casting:
         if self._closed:
             raise InternalError("the host is closed")
         caller = caller or local_caller()
-        limit = self.project.settings.limits.input_bytes
-        value = input if as_file else castable.accept_input(input, limit_bytes=limit)
+        limits = self.project.settings.limits
+        value = input if source else castable.accept_input(input, limit_bytes=limits.input_bytes)
         if live is None:
-            live = self._new_run(castable.name, castable.version, value, caller)
+            live = self._new_run(castable, value, caller, key=key, source=source)
         else:
-            live.run.spell, live.run.spell_version = castable.name, castable.version
-            live.run.input = value
-            live.run.message = caller.message
-        return Casting(
-            self._services, live, castable, value, caller, timeout=timeout, as_file=as_file
+            run = live.run
+            run.spell, run.spell_version = castable.name, castable.version
+            run.input, run.message = value, caller.message
+            live.also_save(FirstSave(run, castable, self._versions, self._keys))
+        own = castable.spec.budget.seconds
+        live.run.seconds = min(
+            seconds for seconds in (timeout, own, limits.cast_seconds) if seconds is not None
         )
+        journal = self._services.journal(live.run.id)
+        return Casting(self._services, live, castable, value, caller, journal=journal)
+
+    async def _prepare_again(self, live: LiveRun) -> Casting:
+        """Return the casting that takes a stored run up again."""
+        run = live.run
+        return Casting(
+            self._services,
+            live,
+            await self._versions.of(run),
+            run.input,
+            Caller(
+                principal=run.principal,
+                tenant=run.tenant,
+                session=run.session,
+                door=run.door,
+                message=run.message,
+            ),
+            journal=await self._services.journal_of(run.id, True),
+            is_resumed=True,
+        )
+
+    async def _begun_with(
+        self,
+        key: str,
+        castable: Castable,
+        input: JSON,
+        caller: Caller | None,
+        timeout: float | None,
+    ) -> Casting | RunHandle:
+        """Return the run that `key` began, or a casting that is the first with it."""
+        caller = caller or local_caller()
+        casting = self._prepare(castable, input, caller, timeout, key=key)
+        run = casting.live.run
+        digest = digest_of(castable.version, run.input)
+        found = await self._keys.find(caller, castable.name, key, digest)
+        if found is not None:
+            try:
+                return await self._running.find(found, caller)
+            except RunNotFound:
+                log.debug("the run of key %r is gone", key)
+        self._keys.begin(caller, castable.name, key, digest, run.id)
+        return casting
+
+    async def _started(self, casting: Casting) -> RunHandle:
+        """Begin a cast once its record is durable."""
+        handle = await self._kept(casting.live)
+        return handle if handle.live.run.is_final else self._given(casting)
+
+    async def _kept(self, live: LiveRun, *, also: Sequence[Write] = ()) -> LiveHandle:
+        """Save a new run. Whoever looks for it meanwhile, by id or key, finds this one."""
+        handle = self._running.hold(live)
+        try:
+            await live.save(Durability.DURABLE, also=also)
+        except BaseException:
+            self._running.give_up(handle)
+            raise
+        return handle
+
+    def _given(self, casting: Casting) -> LiveHandle:
+        """Begin a cast whose handle somebody is given."""
+        handle = self._running.begin(casting)
+        handle.is_given = True
+        return handle
 
     def _prepare_source(
         self, file: str, source: str, input: JSON, caller: Caller | None, timeout: float | None
@@ -446,45 +615,10 @@ class Host:
         program = self._book.program_of(name, source.encode(), directory)
         stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in path.stem)
         # The run is called after the file until the file says what it casts.
-        spec = SpellSpec(name=(stem if stem[:1].isalpha() else f"x{stem}")[:48])
-        castable = make_castable(
-            spec, Origin(name, source), self.engine, program=program, unrestricted=True
+        castable = source_castable(
+            (stem if stem[:1].isalpha() else f"x{stem}")[:48], program, self.engine
         )
-        return self._prepare(castable, input, caller, timeout, as_file=True)
-
-    def _begin_cast(self, casting: Casting) -> LiveHandle:
-        handle = self._live.get(casting.live.run.id) or LiveHandle(casting.live, forget=self._drop)
-        handle.casting = casting
-        self._live[handle.id] = handle
-        # At once: who is given the handle of an answered question must not find it waiting.
-        casting.live.enter("working")
-        handle.task = asyncio.get_running_loop().create_task(casting.run())
-        handle.task.add_done_callback(self._forget)
-        handle.task.set_name(handle.id)
-        return handle
-
-    def _drop(self, run_id: str) -> None:
-        self._live.pop(run_id, None)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._live.pop(task.get_name(), None)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("run %s could not be recorded: %s", task.get_name(), task.exception())
-
-    async def _wait(self, casting: Casting) -> Outcome:
-        handle = self._begin_cast(casting)
-        assert handle.task is not None
-        try:
-            return await asyncio.shield(handle.task)
-        except asyncio.CancelledError:
-            if handle.task.cancelled() or handle.task.done():
-                # Somebody else stopped the run: its waiter is told, not cancelled.
-                waiter = asyncio.current_task()
-                if waiter is None or not waiter.cancelling():
-                    return await handle.result()
-            handle.task.cancel()
-            await asyncio.wait([handle.task])
-            raise
+        return self._prepare(castable, input, caller, timeout, source=True)
 
     async def _proposal(self, run_id: str, caller: Caller | None) -> LiveRun:
         handle = await self.run(run_id, caller=caller or local_caller())
@@ -495,66 +629,3 @@ class Host:
         ):
             raise RunNotWaiting(f"run {run_id} waits for no answer", run_id=run_id)
         return handle.live
-
-    async def _revive(self, run: Run) -> LiveHandle:
-        events = await self._archive.events(run.id)
-        handle = self._live.get(run.id)
-        if handle is None:
-            handle = LiveHandle(
-                LiveRun(run, self._archive, self._clock, events=events), forget=self._drop
-            )
-            self._live[run.id] = handle
-        return handle
-
-
-def _build(project: Project, state: Literal["rocksdb", "memory"], clock: Clock) -> Host:
-    settings = project.settings
-    limits = settings.limits
-    models = Providers(
-        default=settings.models.default or _default_model(project.environment),
-        roles=settings.models.roles,
-        keys=_keys(project),
-        api_bases={name: item.api_base for name, item in settings.providers.items()},
-        project=project.root,
-        clock=clock,
-        allow_network=project.allow_network,
-        timeout_seconds=settings.models.timeout_seconds,
-    )
-    project.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store: Store = plugins.load("stores", state).open(project.state / "db")
-    runtime = settings.runtime
-    engine: Engine = plugins.load("engines", "lua")(
-        isolation=runtime.isolation,
-        casts=limits.casts,
-        queue=limits.queue,
-        idle_workers=runtime.idle_workers,
-        max_workers=limits.workers,
-        warm_workers=runtime.warm_workers,
-        worker_casts=runtime.worker_casts,
-        warm_seconds=runtime.warm_seconds,
-    )
-    load_limits = ScriptLimits(heap_bytes=limits.heap_bytes, slice_seconds=limits.load_seconds)
-    book = Spellbook(project, engine, load_limits)
-    return Host(project, store, engine, models, book, clock)
-
-
-def _keys(project: Project) -> dict[str, str]:
-    """Return the API keys by provider: settings first, then `NAME_API_KEY` of the environment."""
-    keys = {
-        name.removesuffix("_API_KEY").lower(): value
-        for name, value in project.environment.items()
-        if name.endswith("_API_KEY") and value
-    }
-    for name, item in project.settings.providers.items():
-        if item.api_key or item.api_base:
-            # A key of the environment is for the provider's own address, and goes to no other.
-            keys[name] = project.secret(item.api_key)
-    return keys
-
-
-def _default_model(environment: Mapping[str, str]) -> str:
-    """Return the model used where none is set: that of the first provider with a key, or ""."""
-    for variable, model in DEFAULT_MODELS:
-        if environment.get(variable):
-            return model
-    return ""

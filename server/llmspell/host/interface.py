@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from llmspell.host.state_interface import StateAdmin
 from llmspell.runs.record import Event, Outcome, Run, RunState
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
@@ -87,9 +88,34 @@ class RunHandle(Protocol):
         """
         ...
 
+    async def answer(
+        self,
+        value: JSON,
+        *,
+        question: str | None = None,
+        action: Literal["accept", "decline", "cancel"] = "accept",
+    ) -> Run:
+        """Answer a question the run asks, and return its record; the answer is durable by then.
+
+        Args:
+            value: An object that fits the question's schema; for a schema with one field,
+                that field's value will do.
+            question: Id of the question; may be left out while there is one.
+            action: `decline` refuses to answer, `cancel` leaves the question open.
+        Raises:
+            RunNotWaiting: The run asks nothing, or not this.
+            AskInvalid: The value does not fit, or several questions are open; nothing changed.
+        """
+        ...
+
 
 class HostInterface(Protocol):
     """The one door."""
+
+    @property
+    def state(self) -> StateAdmin:
+        """What spells keep, and the database it is in, as their operator sees them."""
+        ...
 
     def catalogue(self) -> Catalogue:
         """Return what is published now. Runs nothing."""
@@ -100,18 +126,27 @@ class HostInterface(Protocol):
         ...
 
     async def cast(
-        self, name: str, input: JSON, *, caller: Caller | None = None, timeout: float | None = None
+        self,
+        name: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> Outcome:
         """Cast a published spell and wait for what comes of it.
 
-        A failed run is an `Outcome` with `error`, not an exception. When the
-        waiter is cancelled and nobody else was given the run, the run stops.
+        A failed run is an `Outcome` with `error`, not an exception; one that
+        asks a person comes back as `input_required`, and goes on once it is
+        answered. When the waiter is cancelled and nobody else was given the
+        run, the run stops.
 
         Args:
             timeout: Seconds the whole cast may take; the settings' limit when None.
         Raises:
             SpellNotFound: No such spell is published.
             InputInvalid: The input does not fit; no run was made.
+            IdempotencyConflict: `key` was used for something else.
         """
         ...
 
@@ -123,11 +158,14 @@ class HostInterface(Protocol):
         caller: Caller | None = None,
         timeout: float | None = None,
         proposal: str | None = None,
+        key: str | None = None,
     ) -> RunHandle:
         """Begin a cast and return its handle once its record is durable.
 
         Args:
             proposal: Id of a run made by `propose` that this cast carries on.
+            key: Idempotency key. The same key of the same tenant, principal, session and spell
+                within 24 h gives the run that was begun first.
         Raises:
             SpellNotFound: No such spell is published.
             InputInvalid: The input does not fit; no run was made.
@@ -195,6 +233,31 @@ class HostInterface(Protocol):
         """
         ...
 
+    async def fork(
+        self, run_id: str, *, caller: Caller, step: int | None = None, current: bool = False
+    ) -> RunHandle:
+        """Begin a new run with the recorded effects of another before `step`, and go on from there.
+
+        Args:
+            step: Number of the first recorded effect that is not taken over; None = take all.
+            current: Use the published version of the spell instead of the one the run had.
+        Raises:
+            RunNotFound: There is none the caller may see.
+            RunCollected: Its journal was deleted.
+        """
+        ...
+
+    async def journal(self, run_id: str, *, caller: Caller) -> Sequence[Step]:
+        """Return the recorded effects of a run, in the order they were recorded."""
+        ...
+
+    async def prune(
+        self, *, caller: Caller, before: float | None = None, dry: bool = False
+    ) -> Pruned:
+        """Delete what the settings do not keep, or every ended run of the caller last changed
+        before a time; with `dry` only count it."""
+        ...
+
     async def close(self) -> None:
         """End what is under way and release everything. Closing twice is no error."""
         ...
@@ -209,3 +272,24 @@ class RunPage:
     """Cursor of the next page, or None."""
     total: int
     """How many runs there are on all pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One recorded effect of a run."""
+
+    number: int
+    """Growing in the order they were recorded, with gaps; `fork` takes it."""
+    key: str
+    kind: str
+    name: str
+    at: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What `prune` deleted, or would delete."""
+
+    runs: int
+    bytes: int

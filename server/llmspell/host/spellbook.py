@@ -128,9 +128,21 @@ class Spellbook:
             LimitError: Its top level hit a limit.
         """
         program = self._program(file.path, file.name)
+        return await self.load_program(program, default_name=file.path.stem)
+
+    async def load_program(self, program: Program, *, default_name: str) -> Castable:
+        """Load and check a program.
+
+        Args:
+            default_name: The spell's name where its file gives none.
+
+        Raises:
+            SpecError: What is wrong with it, with file and line.
+            LimitError: Its top level hit a limit.
+        """
         loaded = await self._engine.load(program, self._limits)
-        origin = Origin(file.name, program.source.decode("utf-8", "replace"))
-        spec = read_spec(loaded.declaration, origin, default_name=file.path.stem)
+        origin = Origin(program.name, program.source.decode("utf-8", "replace"))
+        spec = read_spec(loaded.declaration, origin, default_name=default_name)
         if not spec.description:
             spec = spec.model_copy(update={"description": _leading_comment(origin.source)})
         return make_castable(

@@ -9,10 +9,12 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmspell import plugins
 from llmspell.clock import Clock, SystemClock
 from llmspell.effects.messages import ModelEvent, ModelRequest
 from llmspell.errors import ModelUnavailable, ModelUnknown, nearest
 from llmspell.providers.litellm import LiteLLMProvider
+from llmspell.providers.prices import Price, Prices
 from llmspell.providers.provider import Provider
 from llmspell.providers.scripted import ScriptedProvider
 
@@ -32,7 +34,7 @@ class Resolved:
 
 
 class Providers:
-    """The scripted provider, and litellm for every other name.
+    """The scripted provider, those of installed packages, and litellm for every other name.
 
     Args:
         default: Model of requests that name none; `FALLBACK_MODEL` when empty.
@@ -44,6 +46,7 @@ class Providers:
         clock: Measures delays and timeouts.
         allow_network: Whether models other than scripted ones may be asked.
         timeout_seconds: Longest time one call may take.
+        worst_usd_per_million_tokens: What a model of unknown price is taken to cost.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Providers:
         clock: Clock | None = None,
         allow_network: bool = True,
         timeout_seconds: float = 120.0,
+        worst_usd_per_million_tokens: float | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._default = default
@@ -70,6 +74,10 @@ class Providers:
             secrets=secrets,
             timeout_seconds=timeout_seconds,
             clock=clock,
+        )
+        self._installed: dict[str, Provider] = {}
+        self._prices = Prices(
+            api_bases=api_bases, worst_usd_per_million_tokens=worst_usd_per_million_tokens
         )
 
     @property
@@ -99,8 +107,18 @@ class Providers:
                 f"{name!r} needs the network, which LLMSPELL_ALLOW_NETWORK=0 has switched off",
                 hint="unset LLMSPELL_ALLOW_NETWORK, or use a scripted model",
             )
+        if (installed := self._plugin(provider)) is not None:
+            return Resolved(installed, rest, name)
         full_name = rest if provider == self._litellm.name else name
         return Resolved(self._litellm, full_name, full_name)
+
+    def _plugin(self, name: str) -> Provider | None:
+        """Return the provider that an installed package registers under a name, or None."""
+        if name == self._litellm.name or name not in plugins.names("providers"):
+            return None
+        if name not in self._installed:
+            self._installed[name] = plugins.load("providers", name)()
+        return self._installed[name]
 
     def stream(
         self, request: ModelRequest, *, idempotency_key: str = ""
@@ -113,10 +131,18 @@ class Providers:
         found = self.resolve(request.model)
         return found.provider.stream(request, model=found.model, idempotency_key=idempotency_key)
 
+    async def price(self, model: str) -> Price | None:
+        """Return the most that a request's model costs, or None when that is unknown.
+
+        Raises:
+            ModelUnknown, ModelUnavailable: As `resolve`.
+        """
+        return await self._prices.of(self.resolve(model).full_name)
+
     async def close(self) -> None:
         """Close every provider. Closing twice is no error."""
-        await self._scripted.close()
-        await self._litellm.close()
+        for provider in (self._scripted, self._litellm, *self._installed.values()):
+            await provider.close()
 
     def _unknown(self, name: str) -> ModelUnknown:
         roles = sorted(self._roles)

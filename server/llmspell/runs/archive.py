@@ -14,6 +14,7 @@ import msgspec
 
 from llmspell.errors import RunNotFound
 from llmspell.runs.record import Event, Run, RunState
+from llmspell.runs.run_index import Indexed, index_key, index_value, indexed, read_index
 from llmspell.security.principals import Caller
 from llmspell.state.store import Delete, Durability, Family, Key, Put, Store, Write
 
@@ -28,15 +29,16 @@ def _record_key(run: Run) -> Key:
     return ("run", run.tenant, run.id)
 
 
-def _index_key(run: Run, updated_at: float) -> Key:
-    return ("by", run.tenant, run.principal, int(updated_at * 1_000_000), run.id)
-
-
 class Archive:
     """Reads and writes runs. Knows nothing of what a run does."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def store(self) -> Store:
+        """The store the runs are in."""
+        return self._store
 
     async def save(
         self,
@@ -45,24 +47,31 @@ class Archive:
         *,
         indexed_at: float | None,
         durability: Durability = Durability.WRITTEN,
+        also: Sequence[Write] = (),
     ) -> None:
-        """Write a record with new events of it, all or none.
+        """Write a record with new events of it, and `also`, all or none.
 
         Args:
             indexed_at: `updated_at` of the record as it was last saved; None the first time.
         """
+        writes = self.writes(run, events, indexed_at=indexed_at)
+        await self._store.commit([*writes, *also], durability=durability)
+
+    def writes(self, run: Run, events: Sequence[Event], *, indexed_at: float | None) -> list[Write]:
+        """Return what `save` writes, for a commit of several runs."""
         writes: list[Write] = [Put(Family.RUN, _record_key(run), _encode(run))]
-        if indexed_at != run.updated_at:
-            if indexed_at is not None:
-                writes.append(Delete(Family.RUN, _index_key(run, indexed_at)))
-            writes.append(Put(Family.RUN, _index_key(run, run.updated_at), b""))
+        if indexed_at is not None and indexed_at != run.updated_at:
+            writes.append(Delete(Family.RUN, index_key(run, indexed_at)))
+        # Also when the time is the same: the entry tells the state, which may be another.
+        key = index_key(run, run.updated_at)
+        writes.append(Put(Family.RUN, key, index_value(indexed(run))))
         if run.is_final:
             if indexed_at is not None:
                 writes.append(Delete(Family.RUN, ("live", run.id)))
         elif indexed_at is None:
             writes.append(Put(Family.RUN, ("live", run.id), run.tenant.encode()))
         writes += [Put(Family.EVENT, (run.id, event.number), _encode(event)) for event in events]
-        await self._store.commit(writes, durability=durability)
+        return writes
 
     async def load(self, tenant: str, run_id: str) -> Run:
         """Return a record.
@@ -74,6 +83,11 @@ class Archive:
         if entry is None:
             raise RunNotFound(f"no run {run_id!r}")
         return _decode_run(entry.value)
+
+    async def find(self, tenant: str, run_id: str) -> Run | None:
+        """Return a record, or None when the tenant has no such run."""
+        entry = await self._store.get(Family.RUN, ("run", tenant, run_id))
+        return None if entry is None else _decode_run(entry.value)
 
     async def events(self, run_id: str, after: int = 0) -> list[Event]:
         """Return every stored event of a run numbered above `after`."""
@@ -127,18 +141,20 @@ class Archive:
             page = await self._store.scan(
                 Family.RUN, prefix, before=before, limit=_PAGE, reverse=True
             )
-            for key, _ in page:
+            for key, stored in page:
                 position = (int(key[3]), str(key[4]))
                 if updated_after is not None and position[0] <= int(updated_after * 1_000_000):
                     return found, more, total
-                run = await self.load(caller.tenant, position[1])
-                if not _matches(run, session, state, door):
+                entry = read_index(stored.value)
+                if entry is None:  # written by an older version
+                    entry = indexed(await self.load(caller.tenant, position[1]))
+                if not _matches(entry, session, state, door):
                     continue
                 total += 1
                 if cursor is not None and position >= cursor:
                     continue
                 if len(found) < limit:
-                    found.append(run)
+                    found.append(await self.load(caller.tenant, position[1]))
                 elif more is None:
                     last = found[-1]
                     more = f"{int(last.updated_at * 1_000_000)}-{last.id}"
@@ -147,7 +163,7 @@ class Archive:
             before = page[-1][0]
 
 
-def _matches(run: Run, session: str | None, state: RunState | None, door: str | None) -> bool:
+def _matches(run: Indexed, session: str | None, state: RunState | None, door: str | None) -> bool:
     return (
         (session is None or run.session == session)
         and (state is None or run.state == state)

@@ -17,11 +17,14 @@ from llmspell.errors import (
     SpecError,
 )
 from llmspell.runtime.engine import Engine, Program, ScriptLimits
+from llmspell.schedule import Schedule
 from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
 from llmspell.values import JSON, FunctionRef, Object, canonical
 
 _pack = msgspec.msgpack.Encoder().encode
+
+_SCHEDULED_BYTES = 64 << 10  # an input that is written into a declaration
 
 PROBLEMS_BYTES = 64 << 10
 """Of a larger value only the first problem is named: finding them all holds up the server."""
@@ -180,7 +183,7 @@ def make_castable(
     input_schema = schemas["input"]
     assert input_schema is not None  # `input` always has a definition
     granted = frozenset(spec.needs.tools) | named | frozenset(_names(spec))
-    return Castable(
+    castable = Castable(
         spec=spec,
         origin=origin,
         engine=engine,
@@ -190,6 +193,23 @@ def make_castable(
         output_schema=schemas["output"],
         granted=None if unrestricted else granted,
     )
+    if spec.schedule is not None and not unrestricted:
+        _check_schedule(castable, spec.schedule, published=program is not None)
+    return castable
+
+
+def _check_schedule(castable: Castable, schedule: Schedule, *, published: bool) -> None:
+    where = castable.origin.where(castable.spec.line, "schedule")
+    if not published:
+        raise SpecError(
+            f"{castable.name!r} is part of another declaration, and nothing casts that by itself",
+            hint="a schedule belongs to the spell that a file returns",
+            where=where,
+        )
+    try:
+        castable.accept_input(dict(schedule.input), limit_bytes=_SCHEDULED_BYTES)
+    except InputInvalid as error:
+        raise SpecError(f"schedule of {castable.name!r}: {error.message}", where=where) from None
 
 
 def _names(spec: SpellSpec) -> Iterator[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
 
 import msgspec
 
@@ -12,12 +15,24 @@ from llmspell.effects.messages import Usage
 from llmspell.errors import InternalError, RunError
 from llmspell.runs.archive import Archive
 from llmspell.runs.log import KINDS, RunLog
-from llmspell.runs.record import TRANSITIONS, Event, Run, RunState
-from llmspell.state.store import Durability
+from llmspell.runs.record import TRANSITIONS, Event, Question, Run, RunState
+from llmspell.state.store import Durability, Write
 from llmspell.values import JSON, Object
 
 SAVE_SECONDS = 0.05
 """Longest time an event of a saved run waits before it is written."""
+
+
+class FirstSave(Protocol):
+    """What is stored together with a run when it is first saved."""
+
+    def writes(self) -> Sequence[Write]:
+        """Return what to write; called again when a save failed."""
+        ...
+
+    def done(self) -> None:
+        """Note that it is stored."""
+        ...
 
 
 class LiveRun:
@@ -25,12 +40,25 @@ class LiveRun:
 
     A run nobody else has a handle of is first saved when it ends or acts;
     from then on its events are saved a moment after they happen.
+
+    Args:
+        events: What the store has of it; None when it does not know the run yet.
+        first_save: What is written together with the record when it is first saved.
     """
 
     def __init__(
-        self, run: Run, archive: Archive, clock: Clock, *, events: list[Event] | None = None
+        self,
+        run: Run,
+        archive: Archive,
+        clock: Clock,
+        *,
+        events: list[Event] | None = None,
+        first_save: FirstSave | None = None,
     ) -> None:
         self.run = run
+        self._first_save = first_save
+        self._is_first = events is None
+        self._made_before: set[str] = set()
         self._clock = clock
         self._archive = archive
         self._lock = asyncio.Lock()
@@ -39,6 +67,10 @@ class LiveRun:
         self.log = RunLog(clock, events)
         self._ended = asyncio.Event()
         self._ending = False
+        self._answered = asyncio.Event()
+        self._stopped = asyncio.Event()
+        if run.state not in ("submitted", "working"):
+            self._stopped.set()
         self.failure: BaseException | None = None
         """Why saving in the background failed; the run then fails with it."""
 
@@ -47,14 +79,65 @@ class LiveRun:
         """Whether the store knows this run."""
         return self._indexed_at is not None
 
-    def note(self, kind: str, data: Object) -> None:
-        """Append an event; it is saved soon when the run is saved already."""
+    def also_save(self, first_save: FirstSave) -> None:
+        """Write something with the next save, as if it were the first."""
+        self._first_save = first_save
+        self._is_first = True
+
+    def perform_again(self) -> None:
+        """Expect the events that the log has already to be noted once more: they are not added."""
+        self._made_before = self.log.keys()
+
+    def note(self, kind: str, data: Object, key: str = "") -> None:
+        """Append an event; it is saved soon when the run is saved already.
+
+        Args:
+            key: The effect that makes it, when a run performed again makes it again.
+        """
         if kind not in KINDS:
             raise InternalError(f"{kind!r} is no kind of event")
         if self._ending or self.run.is_final:
             return  # a straggler of a canceled branch: the run's last event is its end
-        self._append(self.log.next(kind, data))
+        if key and key in self._made_before:
+            return
+        self._append(self.log.next(kind, data, key))
         self._save_soon()
+
+    # -- questions
+
+    def asks(self, question: Question) -> None:
+        """Show a question of this run, or of one below it; the run then waits for an answer."""
+        if any(other.id == question.id for other in self.run.questions):
+            return
+        self.run.questions = [*self.run.questions, question]
+        shown = msgspec.to_builtins(question)
+        del shown["key"], shown["asked_at"]
+        self.note("question", shown, key=f"{question.run_id}{question.key}?")
+        if self.run.state == "working":
+            self.enter("input_required", message=question.message)
+
+    def settled(self, question: Question, action: str, by: str = "") -> None:
+        """Take a question back that was answered or has expired; the last one lets the run work."""
+        left = [other for other in self.run.questions if other.id != question.id]
+        if len(left) == len(self.run.questions):
+            return
+        self.run.questions = left
+        data: Object = {"id": question.id, "run_id": question.run_id, "action": action, "by": by}
+        self.note("answer", data)
+        if not left and self.run.state == "input_required":
+            self.enter("working")
+
+    def answer(self, key: str, answer: Object) -> None:
+        """Keep the answer to a question of this run, and wake who waits for it."""
+        self.run.answers = {**self.run.answers, key: answer}
+        self._answered.set()
+        self._answered = asyncio.Event()
+
+    async def answered(self, key: str) -> Object:
+        """Return the answer to the question at `key` once it is there."""
+        while key not in self.run.answers:
+            await self._answered.wait()
+        return self.run.answers[key]
 
     def enter(self, state: RunState, *, message: str | None = None) -> None:
         """Change to a state that is not final.
@@ -69,11 +152,17 @@ class LiveRun:
         event = self.log.next("state", data)
         self.run.state = state
         self.run.updated_at = event.at
+        if state == "working":
+            self._stopped.clear()
+        else:
+            self._stopped.set()
         self._append(event)
         self._save_soon()
 
-    async def save(self, durability: Durability = Durability.WRITTEN) -> None:
-        """Write the record and every event not yet written."""
+    async def save(
+        self, durability: Durability = Durability.WRITTEN, *, also: Sequence[Write] = ()
+    ) -> None:
+        """Write the record and every event not yet written, and `also`, all or none."""
         async with self._lock:
             events = self.log.unsaved()
             if not events and self.is_saved and durability is not Durability.DURABLE:
@@ -81,9 +170,13 @@ class LiveRun:
             # The record as it is now is what is written: it may change meanwhile.
             updated_at = self.run.updated_at
             await self._archive.save(
-                self.run, events, indexed_at=self._indexed_at, durability=durability
+                self.run,
+                events,
+                indexed_at=self._indexed_at,
+                durability=durability,
+                also=[*also, *self._first()],
             )
-            self._indexed_at = updated_at
+            self._saved_as(updated_at)
             if events:
                 self.log.mark_saved(events[-1].number)
         if self.log.unsaved():
@@ -120,6 +213,10 @@ class LiveRun:
                 content=content,
                 error=error,
                 usage=usage or run.usage,
+                questions=[],
+                answers={},
+                parked=False,
+                wake_at=None,
                 updated_at=event.at,
                 generation=event.number,
             )
@@ -129,17 +226,39 @@ class LiveRun:
                     [*self.log.unsaved(), event],
                     indexed_at=self._indexed_at,
                     durability=durability,
+                    also=self._first(),
                 )
             except BaseException:
                 self._ending = False
                 raise
             failpoints.hit("run.after_end")
             self.run = ended
-            self._indexed_at = ended.updated_at
+            self._saved_as(ended.updated_at)
             self.log.append(event)
             self.log.mark_saved(event.number)
         self.log.close()
         self._ended.set()
+        self._stopped.set()
+
+    async def save_with(self, others: Sequence[LiveRun]) -> None:
+        """Write this run and others, all or none, durable."""
+        runs = [self, *others]
+        async with AsyncExitStack() as stack:
+            # One order for all, so that two who save the same runs cannot wait for each other.
+            for live in sorted(runs, key=lambda live: live.run.id):
+                await stack.enter_async_context(live._lock)
+            writes: list[Write] = []
+            saved: list[tuple[LiveRun, float, list[Event]]] = []
+            for live in runs:
+                events = live.log.unsaved()
+                writes += live._first()
+                writes += self._archive.writes(live.run, events, indexed_at=live._indexed_at)
+                saved.append((live, live.run.updated_at, events))
+            await self._archive.store.commit(writes, durability=Durability.DURABLE)
+            for live, updated_at, events in saved:
+                live._saved_as(updated_at)
+                if events:
+                    live.log.mark_saved(events[-1].number)
 
     def abandon(self) -> None:
         """Let readers and waiters go although the end could not be written.
@@ -148,10 +267,24 @@ class LiveRun:
         """
         self.log.close()
         self._ended.set()
+        self._stopped.set()
+
+    async def stopped(self) -> None:
+        """Return once the run has ended, waits for an answer, or was abandoned."""
+        await self._stopped.wait()
 
     async def ended(self) -> None:
         """Return once the run has ended."""
         await self._ended.wait()
+
+    def _first(self) -> Sequence[Write]:
+        return self._first_save.writes() if self._is_first and self._first_save else ()
+
+    def _saved_as(self, updated_at: float) -> None:
+        if self._is_first and self._first_save is not None:
+            self._first_save.done()
+        self._is_first = False
+        self._indexed_at = updated_at
 
     def _check(self, state: RunState) -> None:
         if self._ending or state not in TRANSITIONS[self.run.state]:

@@ -22,6 +22,9 @@ KINDS = frozenset(
         "cast.ended",  # {spell, run_id, label, state}
         "step.started",  # {name}
         "step.ended",  # {name}
+        "question",  # {id, run_id, message, schema, expires_at}: a person is asked
+        "answer",  # {id, run_id, action, by}: how the question ended; by = whose principal
+        "resumed",  # {reason}: restart, answer, time, fork or continued
     }
 )
 """What an event can be."""
@@ -49,11 +52,19 @@ class RunLog:
         """Whether nothing more will come."""
         return self._closed
 
-    def next(self, kind: str, data: Object) -> Event:
+    def next(self, kind: str, data: Object, key: str = "") -> Event:
         """Return the event that would come next, without appending it."""
         return Event(
-            number=len(self._events) + 1, at=round(self._clock.time(), 6), kind=kind, data=data
+            number=len(self._events) + 1,
+            at=round(self._clock.time(), 6),
+            kind=kind,
+            data=data,
+            key=key,
         )
+
+    def keys(self) -> set[str]:
+        """Return the keys of the effects whose events are here."""
+        return {event.key for event in self._events if event.key}
 
     def append(self, event: Event) -> None:
         """Append an event made by `next`, and wake the readers."""

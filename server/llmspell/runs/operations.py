@@ -9,28 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from llmspell.components.schema import Schema, SchemaInvalid
 from llmspell.effects.effect import (
+    AbandonTransaction,
+    Ask,
+    BeginStep,
+    BeginTransaction,
     Cast,
+    CommitTransaction,
+    ContinueAsNew,
     DeleteState,
     Effect,
+    EndStep,
     IncrementState,
+    ReadInTransaction,
     ReadState,
     Record,
     RenderTemplate,
     RunAgent,
+    ScanInTransaction,
     ScanState,
     Sleep,
     StateScope,
+    StateWrite,
+    WatchState,
     WriteState,
 )
 from llmspell.errors import SpellRaised
+from llmspell.spec.shorthand import ShorthandError, to_schema
 from llmspell.values import JSON, Object
 
 _T = TypeVar("_T")
-_SCOPES = ("spell", "session", "user", "shared")
+_SCOPES = ("spell", "session", "user", "shared", "run")
 _LEVELS = ("debug", "info", "warn", "error")
 _PART_KEYS = frozenset({"text", "data", "name", "media_type", "append", "last"})
-MAX_SLEEP_SECONDS = 86_400.0
+_WRITE_KEYS = frozenset({"scope", "key", "value", "delete", "ttl"})
+MAX_SLEEP_SECONDS = 366 * 86_400.0
+MAX_TTL_SECONDS = 3660 * 86_400.0
+MAX_TRANSACTION_WRITES = 500
+MAX_ATTEMPTS = 1000
 
 
 def read_operation(name: str, arguments: JSON) -> Effect:
@@ -78,11 +95,24 @@ class _Arguments:
             raise self.wrong(name, "a number")
         return value
 
-    def whole(self, name: str, default: int) -> int:
+    def whole(self, name: str, default: int | None = None) -> int:
         value = self.number(name, default)
         if isinstance(value, float) and not value.is_integer():  # nan and inf are none either
             raise self.wrong(name, "a whole number")
         return int(value)
+
+    def seconds(self, name: str, most: float) -> float:
+        seconds = float(self.number(name))
+        if not 0 <= seconds <= most:
+            raise self.wrong(name, f"between 0 and {most:.0f}")
+        return seconds
+
+    def optional_seconds(self, name: str, most: float) -> float | None:
+        if self._values.get(name) is None:
+            return None
+        if not (seconds := self.seconds(name, most)):
+            raise self.wrong(name, "more than 0")
+        return seconds
 
     def flag(self, name: str) -> bool:
         return self.of(name, bool, "true or false", False)
@@ -129,6 +159,7 @@ def _write(arguments: _Arguments) -> Effect:
         key=arguments.text("key"),
         value=arguments.get("value"),
         if_version=arguments.optional_text("if_version"),
+        ttl_seconds=arguments.optional_seconds("ttl", MAX_TTL_SECONDS),
     )
 
 
@@ -156,11 +187,105 @@ def _scan(arguments: _Arguments) -> Effect:
     )
 
 
+def _watch(arguments: _Arguments) -> Effect:
+    return WatchState(
+        scope=arguments.scope(),
+        prefix=arguments.text("prefix", ""),
+        since=arguments.optional_text("since"),
+        timeout_seconds=arguments.optional_seconds("timeout", MAX_SLEEP_SECONDS),
+    )
+
+
+def _begin_transaction(arguments: _Arguments) -> Effect:
+    attempts = arguments.whole("attempts", 20)
+    if not 1 <= attempts <= MAX_ATTEMPTS:
+        raise arguments.wrong("attempts", f"between 1 and {MAX_ATTEMPTS}")
+    return BeginTransaction(attempts=attempts)
+
+
+def _read_in_transaction(arguments: _Arguments) -> Effect:
+    return ReadInTransaction(
+        transaction=arguments.whole("transaction"),
+        scope=arguments.scope(),
+        key=arguments.text("key"),
+    )
+
+
+def _scan_in_transaction(arguments: _Arguments) -> Effect:
+    return ScanInTransaction(
+        transaction=arguments.whole("transaction"),
+        scope=arguments.scope(),
+        prefix=arguments.text("prefix", ""),
+        after=arguments.optional_text("after"),
+        limit=arguments.whole("limit", 100),
+        reverse=arguments.flag("reverse"),
+    )
+
+
+def _state_write(operation: str, value: Any) -> StateWrite:
+    arguments = _Arguments(operation, value)
+    if not isinstance(value, dict) or not _WRITE_KEYS.issuperset(cast(Object, value)):
+        raise arguments.wrong("writes", f"tables of {', '.join(sorted(_WRITE_KEYS))}")
+    return StateWrite(
+        scope=arguments.scope(),
+        key=arguments.text("key"),
+        value=arguments.get("value"),
+        is_delete=arguments.flag("delete"),
+        ttl_seconds=arguments.optional_seconds("ttl", MAX_TTL_SECONDS),
+    )
+
+
+def _commit(arguments: _Arguments) -> Effect:
+    writes: Any = arguments.get("writes") or []
+    if not isinstance(writes, list):
+        raise arguments.wrong("writes", "a list")
+    listed = cast("list[Any]", writes)
+    if len(listed) > MAX_TRANSACTION_WRITES:
+        raise arguments.wrong("writes", f"at most {MAX_TRANSACTION_WRITES} keys")
+    return CommitTransaction(
+        transaction=arguments.whole("transaction"),
+        writes=tuple(_state_write("state.commit", write) for write in listed),
+        value=arguments.get("value"),
+    )
+
+
+def _abandon(arguments: _Arguments) -> Effect:
+    return AbandonTransaction(
+        transaction=arguments.whole("transaction"), error=arguments.get("error")
+    )
+
+
+def _begin_step(arguments: _Arguments) -> Effect:
+    return BeginStep(name=arguments.text("name"))
+
+
+def _end_step(arguments: _Arguments) -> Effect:
+    return EndStep(name=arguments.text("name"), value=arguments.get("value"))
+
+
+def _ask(arguments: _Arguments) -> Effect:
+    schema: Object | None = None
+    if arguments.get("schema") is not None:
+        try:
+            schema = to_schema(arguments.get("schema"), closed=True, path="schema")
+            Schema(schema)
+        except (ShorthandError, SchemaInvalid) as error:
+            raise SpellRaised(f"ask: {error}") from None
+        if schema.get("type") != "object":
+            raise arguments.wrong("schema", "that of an object: a table of fields")
+    return Ask(
+        message=arguments.text("message"),
+        schema=schema,
+        expires_seconds=arguments.optional_seconds("expires", MAX_SLEEP_SECONDS),
+    )
+
+
+def _continue_as_new(arguments: _Arguments) -> Effect:
+    return ContinueAsNew(input=arguments.get("input"))
+
+
 def _sleep(arguments: _Arguments) -> Effect:
-    seconds = float(arguments.number("seconds"))
-    if not 0 <= seconds <= MAX_SLEEP_SECONDS:
-        raise arguments.wrong("seconds", f"between 0 and {MAX_SLEEP_SECONDS:g}")
-    return Sleep(seconds=seconds)
+    return Sleep(seconds=arguments.seconds("seconds", MAX_SLEEP_SECONDS))
 
 
 def _log(arguments: _Arguments) -> Effect:
@@ -213,6 +338,16 @@ _READERS: dict[str, Callable[[_Arguments], Effect]] = {
     "state.delete": _delete,
     "state.increment": _increment,
     "state.scan": _scan,
+    "state.watch": _watch,
+    "state.begin": _begin_transaction,
+    "state.tx_get": _read_in_transaction,
+    "state.tx_scan": _scan_in_transaction,
+    "state.commit": _commit,
+    "state.abandon": _abandon,
+    "step.begin": _begin_step,
+    "step.end": _end_step,
+    "ask": _ask,
+    "continue_as_new": _continue_as_new,
     "sleep": _sleep,
     "log": _log,
     "progress": _progress,

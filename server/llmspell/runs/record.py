@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Literal, TypeAlias
 
@@ -40,6 +41,22 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 """The legal transitions; nothing else may change a run's state."""
 
 
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something a run asks a person."""
+
+    id: str
+    """Names it among the questions of a run; also the hash of what was shown."""
+    run_id: str
+    """The run that asks: the run itself, or one below it."""
+    key: str
+    """Where in that run it is asked."""
+    message: str
+    schema: Object
+    """JSON Schema of the answer, an object."""
+    asked_at: float
+    expires_at: float
+
+
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One cast: who asked for what, how far it is, what came of it."""
 
@@ -66,6 +83,32 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Number of the run's last event."""
     message: Object | None = None
     """What the door brought beyond the input."""
+    key: str = ""
+    """Idempotency key of the caller; "" = none."""
+    source: bool = False
+    """Whether an unpublished source text is cast: its top level is the run."""
+    seconds: float | None = None
+    """Time the cast may take while it does not wait for a person, a sleep or a restart."""
+    worked: float = 0.0
+    """Seconds of it that were used before the run was last parked or interrupted."""
+    questions: list[Question] = []
+    """What the run and its children wait for a person to answer, the oldest first."""
+    answers: dict[str, Object] = {}
+    """Answers that came, by the key of the question: `{action, value, by}`."""
+    wake_at: float | None = None
+    """When a parked run goes on by itself; None = only by an answer."""
+    parked: bool = False
+    """Whether it holds no process: it goes on by an answer or at `wake_at`."""
+    epoch: int = 0
+    """How often it was continued as new."""
+    seed: str = ""
+    """Seed of its random numbers where that is not its id: a fork has its origin's."""
+    forked_from: str | None = None
+    """The run whose journal this one began with."""
+    resumed: int = 0
+    """How often it was resumed after its process had died, without a step between."""
+    resumed_at: int = 0
+    """Number of its last record when it was first resumed there."""
 
     @property
     def is_final(self) -> bool:
@@ -73,7 +116,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.state in TERMINAL
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of a run's log."""
 
     number: int
@@ -82,6 +125,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """One of `runs.log.KINDS`."""
     data: Object
+    key: str = ""
+    """The effect that made it, where a run that is performed again would make it again."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +139,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     content: list[Object] | None = None
     error: Object | None = None
     usage: Usage = Usage()
+    questions: list[Question] = []
+    """What it waits for a person to answer."""
 
     @property
     def ok(self) -> bool:
@@ -111,12 +158,21 @@ def outcome_of(run: Run) -> Outcome:
         content=run.content,
         error=run.error,
         usage=run.usage,
+        questions=run.questions,
     )
 
 
 def is_run_id(text: str) -> bool:
     """Return whether a text has the form of an id that `new_run_id` makes."""
     return len(text) == 36 and text.isascii() and text.isalnum()
+
+
+def child_id(parent: str, key: str) -> str:
+    """Return the id of the child that a run begins at `key`: the same whenever it is asked.
+
+    As hard to guess as the parent's; it sorts beside it.
+    """
+    return parent[:12] + hashlib.sha256(f"{parent} {key}".encode()).hexdigest()[:24]
 
 
 def new_run_id(now: float) -> str:

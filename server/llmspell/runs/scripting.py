@@ -4,6 +4,10 @@ One session serves one cast and every function of the same file that the cast
 calls, those of spells declared in that file included: each call brings the
 `perform` of its own run. It knows frames and tasks; what an effect means is the
 performer's part.
+
+What a script does depends on its messages (calls and answers) and their order,
+and on nothing else. So each message is marked in the journal, and a resumed
+script is given the messages of before in the order of before.
 """
 
 from __future__ import annotations
@@ -13,17 +17,37 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from llmspell.clock import Clock
-from llmspell.effects.effect import Effect
+from llmspell.effects.effect import (
+    BeginStep,
+    BeginTransaction,
+    CommitTransaction,
+    Effect,
+    ReadInTransaction,
+    ScanInTransaction,
+)
 from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanceled
+from llmspell.runs.journal import Journal
 from llmspell.runs.operations import read_operation
+from llmspell.runs.parking import Tree
 from llmspell.runtime.engine import Canceled, Finished, Requested, Script, ScriptEvent
 from llmspell.values import JSON, FunctionRef
 
-Perform: TypeAlias = Callable[[Effect], Coroutine[Any, Any, Any]]
+Perform: TypeAlias = Callable[[Effect, str], Coroutine[Any, Any, Any]]
+"""Performs an effect that has this key: returns its result, or raises `LlmspellError`."""
+
+BEGUN = "<"
+"""What the mark of an effect that only began has behind its key."""
 
 EVENTS_AT_ONCE = 50
 """Effects begun, or ended, before other casts get a turn of the event loop."""
+
+
+class Continued(Exception):
+    """The run begins anew with `input`: raised through everything of it that is under way."""
+
+    def __init__(self, input: JSON) -> None:
+        super().__init__("the run was continued as new")
+        self.input = input
 
 
 class ScriptSession:
@@ -31,20 +55,26 @@ class ScriptSession:
 
     Args:
         script: Fresh; `load` or `main` is called through this session.
+        journal: Of the run whose script this is.
+        tree: Is busy while the script computes.
     """
 
-    def __init__(self, script: Script, clock: Clock) -> None:
+    def __init__(self, script: Script, journal: Journal, tree: Tree) -> None:
         self._script = script
-        self._clock = clock
+        self._journal = journal
+        self._tree = tree
         self._waiting: dict[int, asyncio.Future[JSON]] = {}
         self._performing: dict[int, Perform] = {}
         self._effects: dict[asyncio.Task[Any], int] = {}
         self._open: dict[int, asyncio.Task[Any]] = {}
         self._unwanted: set[int] = set()
+        self._canceled: set[asyncio.Task[Any]] = set()
+        self._held: dict[str, Callable[[float], None]] = {}
         self._enders: set[asyncio.Task[None]] = set()
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
-        self._failure: LlmspellError | None = None
+        self._failure: LlmspellError | Continued | None = None
+        journal.on_discard = self._give_held
 
     def load(self, expected: JSON) -> None:
         """Queue the top level; its declaration must equal `expected`."""
@@ -52,8 +82,12 @@ class ScriptSession:
 
     async def main(self, input: JSON, *, perform: Perform) -> JSON:
         """Run the top level as a cast and return `{returned, has_returned, last}`."""
-        self._script.main(input)
-        return await self._result(0, perform)
+
+        def begin() -> int:
+            self._script.main(input)
+            return 0
+
+        return await self._result("@", begin, perform)
 
     async def call(
         self,
@@ -61,52 +95,77 @@ class ScriptSession:
         arguments: Sequence[JSON],
         *,
         with_context: bool,
+        path: str,
         perform: Perform,
     ) -> JSON:
         """Call a function of the script and return its result.
 
         Args:
-            perform: Performs the effects of this call: returns the result of one, or
-                raises `LlmspellError`.
+            path: What the keys of its effects begin with.
+            perform: Performs the effects of this call.
 
         Raises:
             LlmspellError: What the function raised, or the limit that ended the script.
         """
-        task = self._script.call(function, arguments, with_context=with_context)
-        return await self._result(task, perform)
+
+        def begin() -> int:
+            return self._script.call(function, arguments, with_context=with_context, path=path)
+
+        return await self._result("@" + path, begin, perform)
 
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-        await _end([*self._effects])
-        await asyncio.gather(*self._enders, return_exceptions=True)
-        await self._script.close()
+        try:
+            if self._pump is not None:
+                self._pump.cancel()
+                await asyncio.wait([self._pump])
+            await self._end([*self._effects])
+            await asyncio.gather(*self._enders, return_exceptions=True)
+        finally:  # canceled once more meanwhile: the worker must not be lost
+            await self._script.close()
+        # What leads back here goes, or all of it would wait for the garbage collector.
+        self._pump = self._journal.on_discard = None
 
-    async def _result(self, task: int, perform: Perform) -> JSON:
+    async def _result(self, mark: str, begin: Callable[[], int], perform: Perform) -> JSON:
+        """Begin a task of the script when it is its turn, and return what it ends with."""
         if self._failure is not None:
             raise self._failure
         waiter: asyncio.Future[JSON] = asyncio.get_running_loop().create_future()
-        self._waiting[task] = waiter
-        self._performing[task] = perform
-        self._queued.set()
-        if self._pump is None:
-            self._pump = asyncio.get_running_loop().create_task(self._run())
+        task: int | None = None
+
+        def message(_: float) -> None:
+            nonlocal task
+            if waiter.done():
+                return  # whoever called has gone
+            try:
+                task = begin()
+            except LlmspellError as error:
+                waiter.set_exception(error)
+                return
+            self._waiting[task] = waiter
+            self._performing[task] = perform
+            self._queued.set()
+            if self._pump is None:
+                self._pump = asyncio.get_running_loop().create_task(self._run())
+
+        self._give(mark, message)
         try:
             return await waiter
         finally:
-            # Whoever stops waiting, or has a result, has no use for what is still under way.
-            self._waiting.pop(task, None)
-            del self._performing[task]
-            self._end_soon([effect for effect, root in self._effects.items() if root == task])
+            if task is not None:
+                # Whoever stops waiting, or has a result, has no use for what is still under way.
+                self._waiting.pop(task, None)
+                del self._performing[task]
+                self._end_soon([effect for effect, root in self._effects.items() if root == task])
 
     async def _run(self) -> None:
         try:
             while True:
                 await self._queued.wait()
                 self._queued.clear()
-                for number, event in enumerate(await self._script.exchange(), 1):
+                with self._tree.busy():
+                    events = await self._script.exchange()
+                for number, event in enumerate(events, 1):
                     self._handle(event)
                     if number % EVENTS_AT_ONCE == 0:
                         await asyncio.sleep(0)  # thousands of effects must not hold up others
@@ -133,41 +192,77 @@ class ScriptSession:
             task = asyncio.get_running_loop().create_task(_perform(event, perform))
             self._effects[task] = event.task
             self._open[event.call] = task
-            task.add_done_callback(partial(self._answer, event))
+            task.add_done_callback(partial(self._ended, event))
         elif isinstance(event, Canceled) and event.call in self._open:
             self._unwanted.add(event.call)
-            self._open[event.call].cancel()
+            self._cancel(self._open[event.call])
 
-    def _answer(self, request: Requested, effect: asyncio.Task[Any]) -> None:
+    def _ended(self, request: Requested, effect: asyncio.Task[Any]) -> None:
         """Tell the script what came of an effect; one nobody waits for any more is not told."""
         del self._effects[effect], self._open[request.call]
+        self._canceled.discard(effect)
         is_unwanted = request.call in self._unwanted
         self._unwanted.discard(request.call)
         if self._failure is not None:
             return  # the script is gone
-        ok, value = False, None
+        if self._journal.diverged is not None:
+            self._fail(self._journal.diverged)  # no script may catch it: it would go on wrongly
+            return
+        ok, value, mark = False, None, request.key
         if effect.cancelled():
             if not is_unwanted:
                 return
+            self._journal.discard(request.key)
             value = RunCanceled(
                 f"{request.operation} was canceled: another branch failed"
             ).to_value()
         elif (error := effect.exception()) is None:
-            ok, value = True, effect.result()
+            ok = True
+            value, mark = effect.result()
         elif isinstance(error, LlmspellError):
             value = error.to_value()
+        elif isinstance(error, Continued):
+            self._fail(error)
+            return
         else:  # the script must get an answer, or it waits for ever
             value = InternalError(f"{request.operation}: {error!r}").to_value()
+        self._give(mark, partial(self._answer, request, ok, value))
+
+    def _answer(self, request: Requested, ok: bool, value: JSON, now: float) -> None:
+        if self._failure is not None:
+            return
         try:
-            self._script.answer(request.call, ok=ok, value=value, now=self._clock.time())
+            self._script.answer(request.call, ok=ok, value=value, now=now)
         except LlmspellError as refused:
             # The result itself cannot cross (too large): the script is told why.
-            self._script.answer(
-                request.call, ok=False, value=refused.to_value(), now=self._clock.time()
-            )
+            self._script.answer(request.call, ok=False, value=refused.to_value(), now=now)
         self._queued.set()
 
-    def _fail(self, error: LlmspellError) -> None:
+    # -- the order of messages
+
+    def _give(self, mark: str | None, message: Callable[[float], None]) -> None:
+        """Give the script a message, or hold it until it is its turn."""
+        journal = self._journal
+        if mark is None:
+            message(journal.now())
+        elif journal.next_mark is None or journal.next_mark.key == mark:
+            message(journal.delivered(mark))
+            if self._held:
+                self._give_held()
+        else:
+            self._held[mark] = message
+
+    def _give_held(self) -> None:
+        journal = self._journal
+        while self._held:
+            following = journal.next_mark
+            mark = next(iter(self._held)) if following is None else following.key
+            message = self._held.pop(mark, None)
+            if message is None:
+                return
+            message(journal.delivered(mark))
+
+    def _fail(self, error: LlmspellError | Continued) -> None:
         self._failure = error
         for waiter in self._waiting.values():
             if not waiter.done():
@@ -175,26 +270,44 @@ class ScriptSession:
         self._waiting.clear()
         self._end_soon([*self._effects])
 
+    # -- ending effects
+
+    def _cancel(self, effect: asyncio.Task[Any]) -> None:
+        """Cancel an effect, once: a second time would hit what the first has it put in order."""
+        if effect not in self._canceled and not effect.done():
+            self._canceled.add(effect)
+            effect.cancel()
+
     def _end_soon(self, effects: list[asyncio.Task[Any]]) -> None:
         for effect in effects[:EVENTS_AT_ONCE]:
-            effect.cancel()
+            self._cancel(effect)
         if len(effects) > EVENTS_AT_ONCE:
-            ender = asyncio.get_running_loop().create_task(_end(effects[EVENTS_AT_ONCE:]))
+            ender = asyncio.get_running_loop().create_task(self._end(effects[EVENTS_AT_ONCE:]))
             self._enders.add(ender)
             ender.add_done_callback(self._enders.discard)
 
+    async def _end(self, effects: list[asyncio.Task[Any]]) -> None:
+        """Cancel effects and wait for their ends, in turns: each end takes one of the loop."""
+        for start in range(0, len(effects), EVENTS_AT_ONCE):
+            some = effects[start : start + EVENTS_AT_ONCE]
+            for effect in some:
+                self._cancel(effect)
+            await asyncio.wait(some)
 
-async def _end(effects: list[asyncio.Task[Any]]) -> None:
-    """Cancel effects and wait for their ends, some at a time: each end takes a turn of the loop."""
-    for start in range(0, len(effects), EVENTS_AT_ONCE):
-        some = effects[start : start + EVENTS_AT_ONCE]
-        for effect in some:
-            effect.cancel()
-        await asyncio.gather(*some, return_exceptions=True)
 
-
-async def _perform(request: Requested, perform: Perform) -> Any:
-    return await perform(read_operation(request.operation, request.arguments))
+async def _perform(request: Requested, perform: Perform) -> tuple[Any, str | None]:
+    """Return the result of a request, and what its answer is marked with."""
+    effect = read_operation(request.operation, request.arguments)
+    result = await perform(effect, request.key)
+    match effect:
+        case ReadInTransaction() | ScanInTransaction():
+            return result, None  # a resumed run reads what is there then
+        case BeginTransaction() | BeginStep() if not result.get("recorded"):
+            return result, request.key + BEGUN
+        case CommitTransaction() if not result:
+            return result, None
+        case _:
+            return result, request.key
 
 
 def _error(value: JSON) -> LlmspellError:

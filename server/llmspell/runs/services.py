@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from llmspell.clock import Clock
 from llmspell.config import LimitSettings, ModelSettings
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable
+from llmspell.runs.journal import Journal, read_journal
+from llmspell.runs.live import LiveRun
+from llmspell.runs.record import Run
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import ScriptLimits
 from llmspell.state.scopes import Scopes
@@ -31,3 +34,40 @@ class Services:
     turns: Turns
     suggest: Callable[[str], str]
     """A hint with the names nearest to an unknown one."""
+    castable_of: Callable[[Run], Awaitable[Castable]]
+    """The version of a spell that a run was begun with."""
+    new_live: Callable[[Run, Castable], LiveRun]
+    """A run that the store does not know yet."""
+    live: dict[str, LiveRun] = field(default_factory=dict[str, LiveRun])
+    """The runs that are performed now, children among them."""
+    history: int
+    """Effects one run may record."""
+    ask_seconds: float
+    """How long a question waits for an answer that says nothing else."""
+
+    def journal(self, run_id: str) -> Journal:
+        """Return an empty journal."""
+        return Journal(run_id, self.archive.store, self.clock, limit=self.history)
+
+    async def journal_of(self, run_id: str, is_resumed: bool) -> Journal:
+        """Return the journal of a run, with what was recorded before when it is resumed.
+
+        Raises:
+            StateCorrupt: The stored bytes are damaged.
+        """
+        if not is_resumed:
+            return self.journal(run_id)
+        store = self.archive.store
+        rows = await read_journal(store, run_id)
+        return Journal(run_id, store, self.clock, rows=rows, limit=self.history)
+
+    async def reopen(self, tenant: str, run_id: str) -> LiveRun | None:
+        """Return a run of the store to be performed again, or None when there is none."""
+        live = self.live.get(run_id)
+        if live is not None:
+            return live
+        run = await self.archive.find(tenant, run_id)
+        if run is None:
+            return None
+        events = await self.archive.events(run_id)
+        return LiveRun(run, self.archive, self.clock, events=events)

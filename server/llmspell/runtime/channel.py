@@ -88,6 +88,7 @@ class Channel:
         Args:
             program: The frame with its sources; sent unless the worker has this very object.
             hook_seconds: When the count hook is to end a slice and say where it was; 0 = never.
+                `wire.LINE_HOOK` notes lines instead.
         """
         self._limits, self._name = limits, name
         self._cpu_before_us = self.cpu_us

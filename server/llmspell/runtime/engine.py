@@ -19,6 +19,11 @@ from typing import Literal, Protocol, TypeAlias
 
 from llmspell.values import JSON, FunctionRef, Object
 
+JOURNAL_VERSION = 1
+"""Raised whenever the same source could ask for effects in another order or under other keys.
+
+A run is resumed only by an engine of the version it began with, or one that still runs that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -85,6 +90,10 @@ class Requested:
     task: int
     operation: str
     arguments: JSON
+    key: str = ""
+    """Where in the run it is asked: the path of the call, `/fork.branch` for each `parallel` it is
+    in, `:` and its number in that branch. The same in every run of the same program that was
+    given the same results in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +151,32 @@ class Script(Protocol):
         """
         ...
 
-    def call(self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool) -> int:
+    def call(
+        self,
+        function: FunctionRef,
+        arguments: Sequence[JSON],
+        *,
+        with_context: bool,
+        path: str = "",
+    ) -> int:
         """Queue a call of a declared function and return its task number.
 
-        `with_context` appends the `ctx` object to the arguments.
+        `with_context` appends the `ctx` object to the arguments. The keys of
+        what it requests begin with `path`.
+        """
+        ...
+
+    def evaluate(
+        self,
+        program: Program,
+        *,
+        path: str = "",
+        now: float = 0.0,
+    ) -> int:
+        """Queue the run of a further text and return its task number; effects are allowed.
+
+        It sees the globals that those before it left. Its result is what it
+        returns; its modules are added to those the script knows.
         """
         ...
 
@@ -179,6 +210,8 @@ class Engine(Protocol):
     """File suffix, with the dot."""
     version: str
     """Changes whenever the same source could behave differently; part of every spell version."""
+    journal_version: int
+    """Changes whenever the same source could ask for effects otherwise; part of every journal."""
 
     async def load(self, program: Program, limits: ScriptLimits) -> Loaded:
         """Return what a program declares.

@@ -11,14 +11,16 @@ The worker's Python passes frames on unread: the Lua kernel reads and writes the
 
     ["load", {context, expected?}]
     ["main", {context, input}]
-    ["call", task, function, [argument...], with_context]
+    ["call", task, function, [argument...], with_context, path]
+    ["evaluate", task, name, source, path, now, modules]
     ["answer", call, ok, value, now]
 
     ["loaded", declaration, [name...]] | ["loaded"]     the latter: as expected
-    ["request", task, call, operation, arguments]
+    ["request", task, call, operation, arguments, key]
     ["cancel", call]                         end that effect, then answer it all the same
     ["done", task, ok, value]
     ["failed", error]                        the script is gone
+    ["covered", file, [line...], [line...]]  lines there are, and that ran (with the line hook)
     ["more"]                                 ask again for the rest with an empty frame
 
 A program is a frame with the one element {name, source, modules}. A function is
@@ -46,6 +48,8 @@ PROGRAM, BEGIN, FRAME, END = range(4)
 LIMITS = struct.Struct("<QQdd")
 """What `BEGIN` holds: limits of heap and frame in bytes, the seconds after which the worker ends
 itself in the middle of a slice, and those after which the count hook ends it; 0 = no hook."""
+LINE_HOOK = -1.0
+"""In place of the latter: no count hook, but one that notes which lines run."""
 ROOM = struct.Struct("<Q")
 """The first bytes to a worker: the address space it may use, in bytes."""
 FORKED = struct.Struct("<i")

@@ -26,6 +26,7 @@ class Worker(Protocol):
         Args:
             program: The frame with its sources.
             hook_seconds: When the count hook is to end a slice and say where it was; 0 = never.
+                `wire.LINE_HOOK` notes lines instead.
         """
         ...
 

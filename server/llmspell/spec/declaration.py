@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from llmspell.durations import seconds_of
+from llmspell.schedule import Schedule
 from llmspell.values import JSON, FunctionRef, Object
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
@@ -30,6 +32,7 @@ def _empty_object_is_list(value: Any) -> Any:
 
 Table = Annotated[Object, BeforeValidator(_empty_list_is_object)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_empty_object_is_list)]
+Seconds = Annotated[float, BeforeValidator(seconds_of)]
 
 
 class _Declared(BaseModel):
@@ -41,8 +44,12 @@ class Budget(_Declared):
 
     usd: float | None = Field(default=None, gt=0, description="US dollars of model calls.")
     tokens: int | None = Field(default=None, gt=0, description="Tokens read and written by models.")
-    seconds: float | None = Field(default=None, gt=0, description="Seconds from beginning to end.")
+    seconds: Seconds | None = Field(
+        default=None, gt=0, description="Seconds from beginning to end, or a text like `10m`."
+    )
     calls: int | None = Field(default=None, gt=0, description="Model calls.")
+    tool_calls: int | None = Field(default=None, gt=0, description="Tool calls of its agents.")
+    children: int | None = Field(default=None, gt=0, description="Casts begun below this one.")
     depth: int | None = Field(
         default=None, gt=0, description="How deep casts may nest below this one."
     )
@@ -136,6 +143,9 @@ class SpellSpec(_Declared):
     budget: Budget = Field(default=Budget.model_construct(), description="What a cast may spend.")
     limits: Limits = Field(
         default=Limits.model_construct(), description="What one cast's code may use."
+    )
+    schedule: Schedule | None = Field(
+        default=None, description="When it is cast by itself: a cron expression, or a table."
     )
     concurrency: int | None = Field(
         default=None, gt=0, description="Casts of it at the same time; more wait for their turn."

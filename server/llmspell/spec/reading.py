@@ -20,6 +20,7 @@ from llmspell.errors import (
     SpecUnsupportedNeed,
     nearest,
 )
+from llmspell.schedule import Schedule
 from llmspell.spec.declaration import (
     AgentLimits,
     AgentSpec,
@@ -137,7 +138,7 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
             fields[new] = fields.pop(old)
     allowed = set(SpellSpec.model_fields) - {"kind", "line"}
     if kind == "tool":
-        allowed -= {"workflow", "agent"}
+        allowed -= {"workflow", "agent", "schedule"}
     _known(fields, allowed, what, line, origin)
     fields.setdefault("name", default_name)
     ways = [way for way in ("run", "workflow", "agent") if fields.get(way) is not None]
@@ -152,11 +153,14 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
     if ways == ["agent"]:
         fields["agent"] = _inline_agent(fields["agent"], line, origin)
     _schemas(fields, what, line, origin)
+    if isinstance(fields.get("schedule"), str):
+        fields["schedule"] = {"cron": fields["schedule"]}
     for name, model in (
         ("budget", Budget),
         ("limits", Limits),
         ("needs", Needs),
         ("expose", Expose),
+        ("schedule", Schedule),
     ):
         if name in fields:
             fields[name] = _section(model, fields[name], f"{name} of {what}", line, origin)
@@ -349,7 +353,13 @@ def _castable(value: JSON, key: str, what: str, line: int, origin: Origin) -> No
             hint="write a name in quotes, or a spell, agent, tool or workflow",
             where=origin.where(line, key),
         )
-    read_spec(value, origin, default_name="inline")
+    spec = read_spec(value, origin, default_name="inline")
+    if spec.schedule is not None:
+        raise SpecError(
+            f"{spec.name!r} is part of another declaration, and nothing casts that by itself",
+            hint="a schedule belongs to the spell that a file returns",
+            where=origin.where(spec.line, "schedule"),
+        )
 
 
 def _target(value: JSON) -> str | Object:
@@ -413,11 +423,13 @@ def _build(model: type[Any], fields: Object, what: str, line: int, origin: Origi
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        message = str(first["msg"])
+        message = str(first["msg"]).removeprefix("Value error, ")
         if key == "name" and "pattern" in message:
             message = f"{first['input']!r} is no name: a letter, then up to 47 letters, digits or _"
+        # Without a key the whole table is meant, which `what` begins with.
         raise SpecError(
-            f"'{key}' in {what}: {message}", where=origin.where(line, key or None)
+            f"'{key}' in {what}: {message}" if key else f"{what}: {message}",
+            where=origin.where(line, key or what.split()[0]),
         ) from None
 
 

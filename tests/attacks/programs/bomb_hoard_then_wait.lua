@@ -3,6 +3,6 @@
 return Spell.create { budget = { seconds = 0.6 }, run = function(input, ctx)
   local kept = {}
   for i = 1, 9000 do kept[i] = ("x"):rep(1000) .. i end
-  sleep(60)
+  for _ = 1, 15 do sleep(4) end -- a longer one would let go of it all
   return #kept
 end }

@@ -1,7 +1,8 @@
 -- must: completed "held"
 -- Options that would change what a request is.
 return Spell.create { run = function(input, ctx)
-  State.set("k", 1, { scope = "shared", key = "other", value = "x" })
+  State.set("k", 1)
+  if pcall(State.set, "k", 2, { scope = "shared", key = "other", value = "x" }) then return "a script named its own scope" end
   if State.shared.get("other") ~= nil or State.shared.get("k") ~= nil then return "a script named its own scope" end
   if State.get("k") ~= 1 then return "it was written elsewhere" end
   local ok, problem = pcall(State.scan, "", { scope = "user", caller = "root", tenant = "other", limit = 5 })

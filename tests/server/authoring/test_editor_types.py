@@ -29,6 +29,7 @@ PROBES: dict[str, tuple[Object, Object]] = {
     "AgentLimits": ({"$kind": "agent", "limits": (limits := {"turns": 1})}, limits),
     "Limits": ({**spell, "limits": (own := {"cpu_seconds": 1})}, own),
     "Budget": ({**spell, "budget": (budget := {"calls": 1})}, budget),
+    "Schedule": ({**spell, "schedule": (schedule := {"every": "10m"})}, schedule),
     "Needs": ({**spell, "needs": (needs := {"tools": []})}, needs),
     "Expose": ({**spell, "expose": (expose := {"mcp": True})}, expose),
     "Example": ({**spell, "examples": [example := {"input": {}}]}, example),
@@ -89,10 +90,11 @@ def test_every_table_of_a_declaration_is_probed() -> None:
     declared = {name for name in vocabulary.of_spells().classes if name.endswith("Fields")}
     classes = vocabulary.of_spells().classes
     inner = {
-        kind.removesuffix("[]")
+        part
         for name in declared
         for kind in classes[name].fields.values()
-        if kind.removesuffix("[]") in classes and classes[kind.removesuffix("[]")].fields
+        for part in kind.removesuffix("[]").split("|")
+        if part in classes and classes[part].fields
     }
     assert {f"llmspell.{name}" for name in PROBES} == declared | inner
 

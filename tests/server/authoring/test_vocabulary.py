@@ -109,7 +109,12 @@ async def test_the_matchers_of_expect_are_declared_and_nothing_else(lua: Bench) 
 @pytest.mark.parametrize(
     ("kind", "fields", "items", "rest"),
     [
-        ("llmspell.Budget", ["calls", "depth", "seconds", "tokens", "usd"], None, None),
+        (
+            "llmspell.Budget",
+            ["calls", "children", "depth", "seconds", "tokens", "tool_calls", "usd"],
+            None,
+            None,
+        ),
         ("string|{ prompt: any, stream?: boolean }", ["prompt", "stream"], None, None),
         ("llmspell.Step[]", [], "llmspell.Step", None),
         ("(string|integer)[]", [], "string|integer", None),

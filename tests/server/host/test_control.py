@@ -26,6 +26,8 @@ class Line:
 
     def __init__(self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self.host = host
+        self.ended = asyncio.Event()
+        """Set when the server is done with this connection."""
         self._reader = reader
         self._writer = writer
 
@@ -68,13 +70,12 @@ async def line(tmp_path: Path) -> AsyncGenerator[Line]:
         asyncio.timeout(SECONDS),
         Host.open(project, state="memory", watch=False, environ={}) as host,
     ):
-        ended = asyncio.Event()
         control = Control(host, {"keep": keep, "fail": fail})
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await control.serve(reader, writer)
             writer.close()
-            ended.set()
+            opened.ended.set()
 
         path = tmp_path / "s"
         server = await asyncio.start_unix_server(serve, path, limit=MAX_LINE_BYTES)
@@ -83,7 +84,7 @@ async def line(tmp_path: Path) -> AsyncGenerator[Line]:
             await opened.ask(0, "keep")
             yield opened
             await opened.hang_up()
-            await ended.wait()
+            await opened.ended.wait()
             assert closed.is_set()
 
 
@@ -184,11 +185,10 @@ async def test_a_dropped_connection_ends_what_waits_through_it_and_nothing_else(
     while (page := await line.ask(4, "runs", state="working"))["total"] < 3:
         pass
     await line.hang_up()
-    for run in page["runs"]:
-        if run["id"] != detached:
-            handle = await line.host.run(run["id"], caller=caller)
-            assert (await handle.result()).state == "canceled"
-    assert attached["run"] in [run["id"] for run in page["runs"]]
+    await line.ended.wait()
+    canceled = await line.host.runs(caller=caller, state="canceled")
+    assert {run.id for run in canceled.runs} == {run["id"] for run in page["runs"]} - {detached}
+    assert attached["run"] in {run.id for run in canceled.runs}
     kept = await line.host.run(detached, caller=caller)
     assert (await kept.record()).state == "working"
     await kept.cancel()

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,14 +15,30 @@ from typing import Any
 
 import pytest
 
-from llmspell.bridge.meeting import PROTOCOL, connect
+from llmspell.bridge.hello import PROTOCOL
+from llmspell.bridge.meeting import connect
 from llmspell.clock import ManualClock
 from llmspell.host.host import Host
 from llmspell.host.interface import HostInterface
-from llmspell.host.owner import Owner
+from llmspell.host.listening import Listener
+from llmspell.host.owner import Hello, Owner
+from tests.support.lacking import lacking
 from tests.support.servers import make_project
 
 SECONDS = 10
+CONNECT = """
+import os, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as wire:
+    wire.connect(sys.argv[1])
+    try:
+        wire.sendall(sys.argv[2].encode() + b"\\n")
+        heard = wire.recv(100)
+    except ConnectionError:
+        heard = b""
+print("heard", heard.decode() or "nothing")
+"""
 
 
 @pytest.fixture
@@ -30,7 +48,7 @@ async def host(tmp_path: Path) -> AsyncGenerator[HostInterface]:
         yield opened
 
 
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Hello) -> None:
     while line := await reader.readline():
         writer.write(line.upper())
         await writer.drain()
@@ -67,7 +85,7 @@ def hello(role: str, protocol: int = PROTOCOL) -> bytes:
 async def test_a_role_is_served_after_both_have_said_hello(
     host: HostInterface, tmp_path: Path
 ) -> None:
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
         greeting, answer = await say(tmp_path, hello("echo"), b'"shout"')
@@ -90,7 +108,7 @@ async def test_a_role_is_served_after_both_have_said_hello(
 async def test_a_hello_that_cannot_be_served_is_answered_with_an_error(
     host: HostInterface, tmp_path: Path, line: bytes, code: str
 ) -> None:
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
         (answer,) = await say(tmp_path, line)
@@ -102,7 +120,7 @@ async def test_a_hello_that_cannot_be_served_is_answered_with_an_error(
 async def test_a_connection_without_a_hello_harms_nobody(
     host: HostInterface, tmp_path: Path
 ) -> None:
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
         assert await say(tmp_path) == []
@@ -112,10 +130,10 @@ async def test_a_connection_without_a_hello_harms_nobody(
 async def test_a_fault_on_one_connection_leaves_the_others(
     host: HostInterface, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Hello) -> None:
         raise RuntimeError("planted")
 
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     owner.roles |= {"echo": echo, "broken": broken}
     async with serving(owner):
         await say(tmp_path, hello("broken"))
@@ -126,8 +144,8 @@ async def test_a_fault_on_one_connection_leaves_the_others(
 async def test_the_socket_appears_when_it_accepts_and_is_gone_when_it_does_not(
     host: HostInterface, tmp_path: Path
 ) -> None:
-    owner = Owner(host, tmp_path, environ={})
     (tmp_path / "s.sock").write_text("left over", encoding="utf-8")
+    owner = Owner(host, Listener(tmp_path, {}))
     async with serving(owner):
         assert (tmp_path / "s.sock").is_socket()
         assert (tmp_path / "s.sock").stat().st_mode & 0o777 == 0o600
@@ -135,7 +153,7 @@ async def test_the_socket_appears_when_it_accepts_and_is_gone_when_it_does_not(
 
 
 async def test_stopping_ends_the_connections_there_are(host: HostInterface, tmp_path: Path) -> None:
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
@@ -145,8 +163,62 @@ async def test_stopping_ends_the_connections_there_are(host: HostInterface, tmp_
     writer.close()
 
 
+async def test_a_newer_build_makes_it_end_and_an_older_one_does_not(
+    host: HostInterface, tmp_path: Path
+) -> None:
+    def drain(build: str, protocol: int) -> bytes:
+        said = {"protocol": protocol, "build": build, "pid": 1, "role": "drain"}
+        return json.dumps(said).encode()
+
+    owner = Owner(host, Listener(tmp_path, {}))
+    owner.roles["echo"] = echo
+    owner.farewells["echo"] = b"bye\n"
+    async with serving(owner) as task:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+        writer.write(hello("echo") + b"\n")
+        await reader.readline()
+        for refused in (drain("0.0.1", PROTOCOL), drain("999.0", PROTOCOL - 1)):
+            assert (await say(tmp_path, refused))[0]["error"]["code"] == "owner.version"
+        assert not task.done()
+        # Whatever its protocol.
+        assert (await say(tmp_path, drain("0.0.1", PROTOCOL + 1)))[0]["pid"] == os.getpid()
+        await task
+        # Its clients go on with the next owner, so none is told that this one is stopped.
+        assert await reader.read() == b""
+        writer.close()
+    assert not (tmp_path / "s.sock").exists()
+
+
+async def test_whoever_is_connected_when_it_is_stopped_is_told_so(
+    host: HostInterface, tmp_path: Path
+) -> None:
+    owner = Owner(host, Listener(tmp_path, {}))
+    owner.roles["echo"] = echo
+    owner.farewells["echo"] = b"bye\n"
+    async with serving(owner):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+        writer.write(hello("echo") + b"\n")
+        await reader.readline()
+        owner.stop()
+        assert await reader.read() == b"bye\n"
+        writer.close()
+
+
+async def test_who_dials_before_it_serves_is_let_in_and_waits(
+    host: HostInterface, tmp_path: Path
+) -> None:
+    listener = Listener(tmp_path, {})
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
+    writer.write(hello("echo") + b"\n")
+    owner = Owner(host, listener)
+    owner.roles["echo"] = echo
+    async with serving(owner):
+        assert json.loads(await reader.readline())["pid"] == os.getpid()
+        writer.close()
+
+
 async def test_a_signal_stops_it_in_order(host: HostInterface, tmp_path: Path) -> None:
-    owner = Owner(host, tmp_path, environ={})
+    owner = Owner(host, Listener(tmp_path, {}))
     async with owner.signals(), serving(owner) as task:
         os.kill(os.getpid(), signal.SIGTERM)
         await task
@@ -157,7 +229,7 @@ async def test_it_ends_when_nobody_has_needed_it_for_a_while(
     host: HostInterface, tmp_path: Path
 ) -> None:
     clock = ManualClock()
-    owner = Owner(host, tmp_path, environ={}, idle_seconds=600, clock=clock)
+    owner = Owner(host, Listener(tmp_path, {}), idle_seconds=600, clock=clock)
     async with serving(owner) as task:
         await clock.sleeper()
         await clock.advance(599)
@@ -170,7 +242,7 @@ async def test_a_connection_keeps_it_alive_and_so_does_work(
     host: HostInterface, tmp_path: Path
 ) -> None:
     clock = ManualClock()
-    owner = Owner(host, tmp_path, environ={}, idle_seconds=600, clock=clock)
+    owner = Owner(host, Listener(tmp_path, {}), idle_seconds=600, clock=clock)
     owner.roles["echo"] = echo
     working = True
 
@@ -193,3 +265,33 @@ async def test_a_connection_keeps_it_alive_and_so_does_work(
         working = False
         await clock.advance(1300)
         await task
+
+
+def test_another_user_is_refused_though_the_socket_can_be_reached(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        lacking("only root can connect as another user")
+
+    async def serve() -> bytes:
+        root = make_project(tmp_path / "project", ("hello",))
+        async with Host.open(root, state="memory", watch=False, environ={}) as opened:
+            owner = Owner(opened, Listener(place, {}))
+            owner.roles["echo"] = echo
+            async with serving(owner):
+                (place / "s.sock").chmod(0o666)
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-c",
+                    CONNECT,
+                    str(place / "s.sock"),
+                    hello("echo").decode(),
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                said, _ = await process.communicate()
+                assert process.returncode == 0
+                return said
+
+    # Where another user can get to.
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        assert asyncio.run(serve()) == b"heard nothing\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,24 @@ from pathlib import Path
 import pytest
 
 from llmspell.errors import (
+    AskInvalid,
+    IdempotencyConflict,
     InputInvalid,
+    InputTooLarge,
+    OutputTooLarge,
     OwnerUnreachable,
+    RunCollected,
     RunNotCancelable,
     RunNotFound,
+    RunNotWaiting,
     SpellNotFound,
+    StateConflict,
+    StateError,
 )
+from llmspell.host.control import MAX_LINE_BYTES
 from llmspell.host.host import Host
 from llmspell.host.interface import Catalogue
+from llmspell.host.listening import Listener
 from llmspell.host.owner import Owner
 from llmspell.host.remote import RemoteHost
 from llmspell.security.principals import local_caller
@@ -25,6 +36,16 @@ from tests.support.owners import NAPPING, owned_project
 from tests.support.servers import make_project
 
 SECONDS = 15
+
+ASKING = """
+return Spell.create {
+  name = "order",
+  run = function(input, ctx)
+    ctx:step("price", function() return 12 end)
+    return ctx:ask({ message = "Buy it?", schema = { ok = Schema.boolean "Buy" } }).ok
+  end,
+}
+"""
 
 
 @dataclass
@@ -41,11 +62,12 @@ class Pair:
 async def pair(tmp_path: Path) -> AsyncGenerator[Pair]:
     project = make_project(tmp_path / "project", ("hello",))
     (project / "spells" / "nap.lua").write_text(NAPPING, encoding="utf-8")
+    (project / "spells" / "order.lua").write_text(ASKING, encoding="utf-8")
     async with (
         asyncio.timeout(SECONDS),
         Host.open(project, state="memory", watch=False, environ={}) as host,
     ):
-        owner = Owner(host, tmp_path, environ={})
+        owner = Owner(host, Listener(tmp_path, {}))
         ready = asyncio.Event()
         serving = asyncio.create_task(owner.serve(ready.set))
         await ready.wait()
@@ -68,13 +90,18 @@ async def test_the_catalogue_is_the_same_and_follows_every_change(pair: Pair) ->
     source = (pair.spells / "hello.lua").read_text(encoding="utf-8")
     (pair.spells / "salute.lua").write_text(source.replace('"hello"', '"salute"'), "utf-8")
     await pair.host.reload()
-    assert [spell.name for spell in (await seen.get()).spells] == ["hello", "nap", "salute"]
+    assert [spell.name for spell in (await seen.get()).spells] == [
+        "hello",
+        "nap",
+        "order",
+        "salute",
+    ]
     assert pair.remote.catalogue() == pair.host.catalogue()
     end()
     end()
     (pair.spells / "salute.lua").unlink()
     await pair.host.reload()
-    while len(pair.remote.catalogue().spells) != 2:
+    while len(pair.remote.catalogue().spells) != 3:
         await pair.remote.runs(caller=local_caller())
     assert seen.empty()
 
@@ -152,6 +179,107 @@ async def test_runs_are_listed_page_by_page(pair: Pair) -> None:
     assert (len(page.runs), page.total) == (2, 3)
     rest = await pair.remote.runs(caller=local_caller(), limit=2, after=page.next)
     assert [run.input["name"] for run in [*page.runs, *rest.runs]] == ["c", "b", "a"]
+
+
+async def test_a_question_is_answered_and_the_run_goes_on(pair: Pair) -> None:
+    handle = await pair.remote.start("order", {})
+    assert (await handle.result()).state == "input_required"
+    [question] = (await handle.record()).questions
+    assert question.message == "Buy it?"
+    with pytest.raises(AskInvalid):
+        await handle.answer({"ok": "perhaps"}, question=question.id)
+    await handle.answer({"ok": True}, question=question.id)
+    async for _ in handle.events():
+        pass
+    assert (await handle.result()).output is True
+    with pytest.raises(RunNotWaiting):
+        await handle.answer({"ok": True})
+
+
+async def test_a_question_may_be_declined(pair: Pair) -> None:
+    handle = await pair.remote.start("order", {})
+    await handle.result()
+    await handle.answer(None, action="decline")
+    async for _ in handle.events():
+        pass
+    error = (await handle.result()).error
+    assert error is not None
+    assert error["code"] == "ask.declined"
+
+
+async def test_the_steps_of_a_run_are_listed_and_a_fork_goes_on_from_one(pair: Pair) -> None:
+    caller = local_caller()
+    handle = await pair.remote.start("order", {})
+    await handle.result()
+    await handle.answer({"ok": False})
+    async for _ in handle.events():
+        pass
+    steps = await pair.remote.journal(handle.id, caller=caller)
+    assert list(steps) == list(await pair.host.journal(handle.id, caller=caller))
+    assert [step.kind for step in steps] == ["step", "ask"]
+    fork = await pair.remote.fork(handle.id, caller=caller, step=steps[1].number)
+    assert fork.id != handle.id
+    assert (await fork.result()).state == "input_required"
+    assert (await fork.record()).forked_from == handle.id
+
+
+async def test_a_key_gives_the_run_that_was_begun_first(pair: Pair) -> None:
+    first = await pair.remote.cast("hello", {"name": "Ann"}, key="k1")
+    assert (await pair.remote.cast("hello", {"name": "Ann"}, key="k1")).run_id == first.run_id
+    assert (await pair.remote.start("hello", {"name": "Ann"}, key="k1")).id == first.run_id
+    with pytest.raises(IdempotencyConflict):
+        await pair.remote.cast("hello", {"name": "Bob"}, key="k1")
+
+
+async def test_ended_runs_are_counted_and_deleted(pair: Pair) -> None:
+    caller = local_caller()
+    outcome = await pair.remote.cast("hello", {})
+    later = time.time() + 60
+    counted = await pair.remote.prune(caller=caller, before=later, dry=True)
+    assert counted.runs == 1
+    assert (await pair.remote.runs(caller=caller)).total == 1
+    assert await pair.remote.prune(caller=caller, before=later) == counted
+    with pytest.raises(RunCollected):
+        await pair.remote.run(outcome.run_id, caller=caller)
+
+
+async def test_the_state_is_the_same(pair: Pair) -> None:
+    near, far = pair.host.state, pair.remote.state
+    version = await far.set("spell", "hello", "a/1", [1], if_version="", ttl_seconds=600)
+    assert await far.get("spell", "hello", "a/1") == await near.get("spell", "hello", "a/1")
+    assert await far.get("spell", "hello", "a/2") is None
+    assert await far.scan("spell", "hello", "a/") == await near.scan("spell", "hello", "a/")
+    waiting = asyncio.create_task(far.watch("spell", "hello", "a/", since=version))
+    await near.delete("spell", "hello", "a/1", if_version=version)
+    [change] = (await waiting).changes
+    assert (change.key, change.deleted) == ("a/1", True)
+    assert not await far.delete("spell", "hello", "a/1")
+    assert await far.usage() == await near.usage()
+    assert await far.checkpoints() == []
+    with pytest.raises(StateConflict):
+        await far.set("spell", "hello", "a/1", 1, if_version=version)
+    for work in (far.verify(), far.backup()):
+        with pytest.raises(StateError, match="memory"):
+            await work
+
+
+async def test_what_is_longer_than_a_message_may_be_is_refused_on_either_side(pair: Pair) -> None:
+    state = pair.remote.state
+    with pytest.raises(InputTooLarge):
+        await state.set("shared", "", "key", "x" * MAX_LINE_BYTES)
+    for number in range(70):
+        await state.set("shared", "", f"key{number}", "x" * 250_000)
+    with pytest.raises(OutputTooLarge, match="answer"):
+        await state.scan("shared", "")
+    assert len((await state.scan("shared", "", limit=10)).items) == 10
+
+
+async def test_a_watch_ends_with_who_waits_for_it(pair: Pair) -> None:
+    waiting = asyncio.create_task(pair.remote.state.watch("shared", ""))
+    await pair.remote.state.usage()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert (await pair.remote.cast("hello", {})).ok
 
 
 async def test_a_message_that_names_no_spell_waits_for_the_choice_of_one(pair: Pair) -> None:

@@ -14,10 +14,17 @@ import pytest
 import pytest_asyncio
 
 from llmspell.clock import ManualClock
-from llmspell.errors import RunCanceled, RunNotCancelable, RunNotFound, RunNotWaiting, UsageError
+from llmspell.errors import (
+    RunCanceled,
+    RunInterrupted,
+    RunNotCancelable,
+    RunNotFound,
+    RunNotWaiting,
+    UsageError,
+)
 from llmspell.host.host import Host
 from llmspell.host.interface import RunHandle
-from llmspell.runs.record import Event, Outcome, Run
+from llmspell.runs.record import Event, Run
 from llmspell.security.principals import Caller, local_caller
 from tests.support.hosts import open_host, project, write_spells
 from tests.support.servers import environment
@@ -625,25 +632,24 @@ async def test_state_and_runs_are_there_after_a_restart(tmp_path: Path) -> None:
         assert (await handle.result()).ok
 
 
-async def test_closing_interrupts_what_is_under_way_and_says_so(tmp_path: Path) -> None:
+async def test_closing_leaves_what_is_under_way_to_the_next_owner(tmp_path: Path) -> None:
     async with open_host(tmp_path, {"waits": WAITS}, state="rocksdb") as host:
         begun = await host.start("waits", {})
         async with asyncio.timeout(10):
             await until_begun(begun)
         unbegun = await host.start("waits", {})
-    async with asyncio.timeout(10):
-        for handle in (begun, unbegun):
-            interrupted(await handle.result())
+    for handle in (begun, unbegun):
+        async with asyncio.timeout(10):
+            with pytest.raises(RunInterrupted, match="shut down") as raised:
+                await handle.result()
+        assert raised.value.run_id == handle.id
     async with open_host(tmp_path, {"waits": WAITS}, state="rocksdb") as host:
         for handle in (begun, unbegun):
-            interrupted(await (await host.run(handle.id, caller=ME)).result())
-
-
-def interrupted(outcome: Outcome) -> None:
-    assert outcome.state == "failed"
-    assert outcome.error is not None
-    assert outcome.error["code"] == "run.interrupted"
-    assert outcome.error["run_id"] == outcome.run_id
+            again = await host.run(handle.id, caller=ME)
+            async with asyncio.timeout(10):
+                await until_begun(again)
+            assert (await again.record()).state == "working"
+            assert (await again.cancel()).state == "canceled"
 
 
 KILLED = """
@@ -666,9 +672,7 @@ asyncio.run(main())
 """
 
 
-async def test_runs_a_killed_process_left_are_ended_as_interrupted_by_the_next(
-    tmp_path: Path,
-) -> None:
+async def test_the_next_owner_goes_on_with_the_runs_a_killed_process_left(tmp_path: Path) -> None:
     parent = WAITS_FOR_CHILD
     spells = {"waits": WAITS, "parent": parent, "counter": COUNTER}
     write_spells(tmp_path, spells)
@@ -687,16 +691,19 @@ async def test_runs_a_killed_process_left_are_ended_as_interrupted_by_the_next(
         line = (await process.stdout.readline()).decode()
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    run_id = line.split()[0]
+    run_id, child_id = line.split()
     async with Host.open(project(tmp_path), watch=False) as host, asyncio.timeout(10):
         handle = await host.run(run_id, caller=ME)
-        interrupted(await handle.result())
+        async for event in handle.events():
+            if event.kind == "resumed":
+                break
+        assert (await host.cast("counter", {"scope": "shared"})).output == 2
+        assert (await handle.cancel()).state == "canceled"
+        child = await host.run(child_id, caller=ME)
+        assert (await child.result()).state == "canceled"
         events = await events_of(handle)
         assert [event.number for event in events] == list(range(1, len(events) + 1))
-        assert events[-1].data["state"] == "failed"
-        states = {run.state for run in (await visible(host)).values()}
-        assert states == {"failed", "completed"}
-        assert (await host.cast("counter", {"scope": "shared"})).output == 2
+        assert [e.data["run_id"] for e in events if e.kind == "cast.started"] == [child_id]
 
 
 async def test_an_end_that_was_written_is_there_after_the_process_died_at_once(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import contextlib
+import sys
+from typing import Any, NamedTuple
 
-from llmspell.effects.messages import Usage
-from llmspell.errors import BudgetExhausted, BudgetUnknownPrice
-from llmspell.runs.budget import Budget
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.effects.messages import Message, ModelRequest, ToolOffer, Usage
+from llmspell.errors import BudgetExhausted, BudgetUnknownPrice, ModelTimeout
+from llmspell.providers.prices import FREE, Price
+from llmspell.runs.budget import OUTPUT_TOKENS, Budget, Estimate, estimate
 from llmspell.spec.declaration import Budget as Limits
 
 
@@ -130,3 +139,243 @@ def test_an_unknown_price_matters_only_where_a_budget_is_in_usd() -> None:
     assert caught.value.code == "budget.unknown_price"
     with pytest.raises(BudgetUnknownPrice):
         spend(account(account(usd=1.0)), usage(usd=None))
+
+
+# --- reservations
+
+PRICE = Price(read=0.001, written=0.01)
+
+
+def wanted(
+    tokens: int = 10, most: int | None = 10, *, price: Price | None = FREE, model: str = "a/b"
+) -> Estimate:
+    return Estimate(model=model, input_tokens=tokens, max_tokens=most, price=price)
+
+
+async def test_a_call_holds_the_most_it_can_spend_and_gives_back_the_rest() -> None:
+    budget = account(tokens=100)
+    held = await budget.reserve(wanted(10, 80))
+    held.settle(usage(tokens=15))
+    assert budget.spent.input_tokens == 15
+    (await budget.reserve(wanted(10, 75))).release()
+    with pytest.raises(BudgetExhausted) as caught:
+        await budget.reserve(wanted(10, 76))
+    assert caught.value.data["limit"] == "tokens"
+    assert caught.value.data["needed"] == 86
+    assert caught.value.data["spent"]["input_tokens"] == 15
+
+
+async def test_a_call_that_fails_spends_nothing() -> None:
+    budget = account(tokens=100)
+    for _ in range(3):
+        with contextlib.suppress(ModelTimeout), await budget.reserve(wanted(10, 90)):
+            raise ModelTimeout("no answer")
+    assert budget.spent == Usage()
+    (await budget.reserve(wanted(10, 90))).settle(usage(tokens=100))
+
+
+async def test_calls_made_side_by_side_wait_for_one_another_rather_than_overspend() -> None:
+    budget = account(calls=3, tokens=100)
+    first = await budget.reserve(wanted(10, 50))
+    second = asyncio.ensure_future(account(budget).reserve(wanted(10, 50)))
+    await asyncio.sleep(0)
+    assert not second.done()
+    first.settle(usage(tokens=20))
+    async with asyncio.timeout(5):
+        (await second).settle(usage(tokens=20))
+    assert budget.spent.input_tokens == 40
+
+
+async def test_one_that_waits_is_told_when_the_others_spent_what_it_needs() -> None:
+    budget = account(tokens=100)
+    first = await budget.reserve(wanted(10, 50))
+    second = asyncio.ensure_future(budget.reserve(wanted(10, 50)))
+    await asyncio.sleep(0)
+    first.settle(usage(tokens=60))
+    async with asyncio.timeout(5):
+        with pytest.raises(BudgetExhausted):
+            await second
+
+
+async def test_one_that_is_canceled_while_it_waits_holds_nothing() -> None:
+    budget = account(tokens=100)
+    first = await budget.reserve(wanted(10, 50))
+    second = asyncio.ensure_future(budget.reserve(wanted(10, 50)))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    first.release()
+    (await budget.reserve(wanted(10, 90))).release()
+
+
+@pytest.mark.parametrize(
+    ("limits", "spent", "most"),
+    [
+        ({}, 0, None),  # nobody limits it: as its request says
+        ({"tokens": 100_000}, 0, OUTPUT_TOKENS),
+        ({"tokens": 1000}, 100, 890),
+        ({"usd": 1.0}, 100, 89),
+    ],
+)
+async def test_a_request_without_a_longest_answer_gets_one_where_a_spell_limits_it(
+    limits: dict[str, float], spent: int, most: int | None
+) -> None:
+    budget = Budget(Limits.model_validate(limits), calls=100, depth=16)
+    budget.recharge(Usage(input_tokens=spent, calls=1, usd=spent * PRICE.read))
+    held = await budget.reserve(wanted(10, None, price=PRICE))
+    assert held.max_tokens == most
+    held.release()
+
+
+async def test_a_request_that_says_how_long_its_answer_is_keeps_its_word() -> None:
+    held = await account(tokens=100).reserve(wanted(10, 20))
+    assert held.max_tokens is None
+
+
+async def test_a_call_is_reserved_at_its_price() -> None:
+    budget = account(usd=0.11)
+    (await budget.reserve(wanted(10, 10, price=PRICE))).release()
+    with pytest.raises(BudgetExhausted) as caught:
+        await budget.reserve(wanted(11, 10, price=PRICE))
+    assert caught.value.data["limit"] == "usd"
+    assert caught.value.data["needed"] == pytest.approx(0.111)
+
+
+async def test_what_the_provider_does_not_price_costs_what_the_list_says() -> None:
+    budget = account(usd=1.0)
+    held = await budget.reserve(wanted(10, 10, price=PRICE))
+    charged = held.settle(Usage(input_tokens=10, output_tokens=5, calls=1, usd=None))
+    assert charged.usd == pytest.approx(0.06)
+    assert budget.spent.usd == pytest.approx(0.06)
+
+
+async def test_a_call_of_unknown_price_is_not_made_where_a_spell_limits_usd() -> None:
+    for budget in (account(usd=1.0), account(account(usd=1.0))):
+        with pytest.raises(BudgetUnknownPrice, match="'x/y'") as caught:
+            await budget.reserve(wanted(price=None, model="x/y"))
+        assert caught.value.code == "budget.unknown_price"
+        assert budget.spent == Usage()
+
+
+async def test_a_limit_of_the_settings_in_usd_lets_unknown_prices_pass() -> None:
+    budget = Budget(Limits(), calls=10, depth=1, usd=0.1)
+    held = await budget.reserve(wanted(price=None))
+    held.settle(Usage(input_tokens=10, calls=1, usd=None))
+    assert budget.spent.usd is None
+    with pytest.raises(BudgetExhausted):
+        await budget.reserve(wanted(100, 1, price=PRICE))
+
+
+async def test_the_settings_limit_tokens_where_a_spell_does_not() -> None:
+    with pytest.raises(BudgetExhausted):
+        await Budget(Limits(), calls=10, depth=1, tokens=15).reserve(wanted(10, 10))
+    own = Budget(Limits(tokens=20), calls=10, depth=1, tokens=15)
+    (await own.reserve(wanted(10, 10))).release()
+
+
+async def test_what_was_recorded_before_a_restart_is_spent() -> None:
+    budget = account(account(tokens=100), calls=2)
+    budget.recharge(usage(tokens=95))
+    # More than allowed, and yet it is a fact.
+    budget.recharge(usage(tokens=95), children=1, tool_calls=1)
+    assert (budget.spent.calls, budget.children, budget.tool_calls) == (2, 1, 1)
+    with pytest.raises(BudgetExhausted):
+        await budget.reserve(wanted())
+
+
+def test_children_and_tool_calls_are_counted_over_the_whole_tree() -> None:
+    root = account(children=3, tool_calls=1)
+    child = account(root)
+    child.enter("one")
+    child.enter("two", tool_call=True)
+    with pytest.raises(BudgetExhausted) as caught:
+        account(child).enter("three", tool_call=True)
+    assert caught.value.data["limit"] == "tool_calls"
+    assert (root.children, root.tool_calls) == (2, 1)
+    child.enter("three")
+    with pytest.raises(BudgetExhausted, match="3 children") as caught:
+        root.enter("four")
+    assert caught.value.data["spent"]["children"] == 3
+
+
+def test_the_input_of_a_request_is_counted_with_its_tools_and_its_schema() -> None:
+    bare = ModelRequest(model="m", messages=(Message(role="user", text="x" * 400),))
+    assert estimate(bare, model="m", price=None).input_tokens == 104
+    full = msgspec.structs.replace(
+        bare,
+        tools=(ToolOffer(name="t", description="d" * 400, input_schema={}),),
+        output_schema={"description": "s" * 400},
+        max_tokens=7,
+    )
+    counted = estimate(full, model="m", price=FREE)
+    assert counted.input_tokens > 304
+    assert counted.max_tokens == 7
+
+
+class _Call(NamedTuple):
+    account: int
+    input: int
+    most: int | None
+    used: float
+    """Which part of the most it spends; below 0 = it fails."""
+    turns: int
+
+
+_LIMITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "tokens": st.integers(1, 6000),
+        "calls": st.integers(1, 8),
+        "usd": st.floats(0.01, 30.0),
+    },
+)
+_CALLS = st.builds(
+    _Call,
+    account=st.integers(0, 3),
+    input=st.integers(0, 800),
+    most=st.none() | st.integers(1, 2000),
+    used=st.floats(-0.5, 1.0),
+    turns=st.integers(0, 5),
+)
+
+
+@given(
+    limits=st.lists(_LIMITS, min_size=4, max_size=4),
+    parents=st.tuples(st.just(0), st.integers(0, 1), st.integers(0, 2)),
+    calls=st.lists(_CALLS, max_size=15),
+)
+async def test_no_interleaving_of_calls_exceeds_a_limit_and_every_call_is_answered(
+    limits: list[dict[str, Any]], parents: tuple[int, int, int], calls: list[_Call]
+) -> None:
+    accounts: list[Budget] = []
+    for parent, own in zip((None, *parents), limits, strict=True):
+        above = None if parent is None else accounts[parent]
+        accounts.append(Budget(Limits.model_validate(own), parent=above, calls=12, depth=16))
+
+    def check() -> None:
+        for budget, own in zip(accounts, limits, strict=True):
+            spent = budget.spent
+            assert spent.calls <= own.get("calls", 12)
+            assert spent.input_tokens + spent.output_tokens <= own.get("tokens", sys.maxsize)
+            assert (spent.usd or 0) <= own.get("usd", sys.maxsize) + 1e-6
+
+    async def make(call: _Call) -> None:
+        asked = wanted(call.input, call.most, price=PRICE)
+        try:
+            with await accounts[call.account].reserve(asked) as held:
+                for _ in range(call.turns):
+                    await asyncio.sleep(0)
+                if call.used < 0:
+                    return
+                most = call.most or held.max_tokens or OUTPUT_TOKENS
+                written = int(most * call.used)
+                usd = PRICE.of(call.input, written)
+                held.settle(Usage(input_tokens=call.input, output_tokens=written, calls=1, usd=usd))
+        except BudgetExhausted:
+            pass
+        check()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(make, calls))
+    for budget in accounts:
+        assert not budget._waiting  # pyright: ignore[reportPrivateUsage]  # nobody is forgotten

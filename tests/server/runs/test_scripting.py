@@ -12,9 +12,12 @@ import pytest
 from llmspell.clock import SystemClock
 from llmspell.effects.effect import Effect, ReadState, Sleep
 from llmspell.errors import LimitWallClock, SpecUnstable, SpellRaised, StateConflict
+from llmspell.runs.journal import Journal
+from llmspell.runs.parking import Tree
 from llmspell.runs.scripting import Perform, ScriptSession
 from llmspell.runtime.engine import Program, ScriptContext, ScriptLimits
 from llmspell.runtime.lua.engine import LuaEngine
+from llmspell.state.memory import MemoryStore
 from llmspell.values import JSON, FunctionRef
 
 SOURCE = """
@@ -40,7 +43,9 @@ async def opened(source: str = SOURCE) -> AsyncGenerator[tuple[ScriptSession, JS
     engine = LuaEngine(idle_workers=1, max_workers=4)
     program = Program("spells/t.lua", source.encode(), version="1")
     declaration = (await engine.load(program, LIMITS)).declaration
-    session = ScriptSession(await engine.open(program, LIMITS, ScriptContext()), SystemClock())
+    script = await engine.open(program, LIMITS, ScriptContext())
+    journal = Journal("r", MemoryStore(), SystemClock(), limit=1000)
+    session = ScriptSession(script, journal, Tree(lambda _: None))
     try:
         async with asyncio.timeout(15):
             yield session, declaration
@@ -52,7 +57,7 @@ async def opened(source: str = SOURCE) -> AsyncGenerator[tuple[ScriptSession, JS
 def answering(answer: Callable[[Effect], Any]) -> Perform:
     """Return a performer that answers every effect with `answer(effect)`."""
 
-    async def perform(effect: Effect) -> Any:
+    async def perform(effect: Effect, key: str) -> Any:
         return answer(effect)
 
     return perform
@@ -61,14 +66,14 @@ def answering(answer: Callable[[Effect], Any]) -> Perform:
 def reading(name: str) -> Perform:
     """Return a performer that reads every key as `name` and the key."""
 
-    async def perform(effect: Effect) -> Any:
+    async def perform(effect: Effect, key: str) -> Any:
         assert isinstance(effect, ReadState)
         return [name + effect.key, "1"]
 
     return perform
 
 
-async def refuse(effect: Effect) -> Any:
+async def refuse(effect: Effect, key: str) -> Any:
     raise AssertionError(f"nothing was to be performed: {effect}")
 
 
@@ -77,7 +82,7 @@ async def test_a_call_gives_the_result_of_its_function() -> None:
         session.load(declaration)
         read: FunctionRef = declaration[0]
         perform = answering(lambda effect: [f"the {effect}", "1"])
-        result = await session.call(read, ("k",), with_context=False, perform=perform)
+        result = await session.call(read, ("k",), with_context=False, path="", perform=perform)
     assert result == f"the {ReadState(scope='spell', key='k')}"
 
 
@@ -85,7 +90,7 @@ async def test_a_file_that_declares_something_else_than_before_is_not_cast() -> 
     async with opened() as (session, declaration):
         session.load([*declaration, "more"])
         with pytest.raises(SpecUnstable):
-            await session.call(declaration[0], ("k",), with_context=False, perform=refuse)
+            await session.call(declaration[0], ("k",), with_context=False, path="", perform=refuse)
 
 
 async def test_each_call_has_its_effects_performed_by_its_own_performer() -> None:
@@ -97,6 +102,7 @@ async def test_each_call_has_its_effects_performed_by_its_own_performer() -> Non
                     declaration[2],
                     (),
                     with_context=False,
+                    path="",
                     perform=reading(name),
                 )
                 for name in ("one ", "two ")
@@ -110,7 +116,7 @@ async def test_who_leaves_a_call_ends_its_effects_and_no_others() -> None:
     go = asyncio.Event()
 
     def performer(name: str) -> Perform:
-        async def perform(effect: Effect) -> None:
+        async def perform(effect: Effect, key: str) -> None:
             assert isinstance(effect, Sleep)
             begun.put_nowait(name)
             try:
@@ -125,7 +131,9 @@ async def test_who_leaves_a_call_ends_its_effects_and_no_others() -> None:
         session.load(declaration)
         leaves, stays = (
             asyncio.ensure_future(
-                session.call(declaration[1], (), with_context=False, perform=performer(name))
+                session.call(
+                    declaration[1], (), with_context=False, path="", perform=performer(name)
+                )
             )
             for name in ("leaves", "stays")
         )
@@ -142,40 +150,42 @@ async def test_a_script_that_is_ended_fails_everybody_who_waits_for_it() -> None
     async with opened() as (session, declaration):
         session.load(declaration)
 
-        async def never(effect: Effect) -> None:
+        async def never(effect: Effect, key: str) -> None:
             await asyncio.Event().wait()
 
         waiting = asyncio.ensure_future(
-            session.call(declaration[1], (), with_context=False, perform=never)
+            session.call(declaration[1], (), with_context=False, path="", perform=never)
         )
         with pytest.raises(LimitWallClock):
-            await session.call(declaration[3], (), with_context=False, perform=refuse)
+            await session.call(declaration[3], (), with_context=False, path="", perform=refuse)
         with pytest.raises(LimitWallClock):
             await waiting
         with pytest.raises(LimitWallClock):
-            await session.call(declaration[0], ("k",), with_context=False, perform=refuse)
+            await session.call(declaration[0], ("k",), with_context=False, path="", perform=refuse)
 
 
 async def test_an_error_of_an_effect_is_one_the_script_can_catch() -> None:
-    async def conflict(effect: Effect) -> None:
+    async def conflict(effect: Effect, key: str) -> None:
         raise StateConflict("changed meanwhile")
 
     async with opened() as (session, declaration):
         session.load(declaration)
-        told = await session.call(declaration[4], (), with_context=False, perform=conflict)
+        told = await session.call(declaration[4], (), with_context=False, path="", perform=conflict)
         assert told["code"] == "state.conflict"
         assert "changed meanwhile" in told["message"]
         with pytest.raises(StateConflict):
-            await session.call(declaration[0], ("k",), with_context=False, perform=conflict)
+            await session.call(
+                declaration[0], ("k",), with_context=False, path="", perform=conflict
+            )
 
 
 async def test_a_fault_of_ours_does_not_leave_the_script_waiting() -> None:
-    async def faulty(effect: Effect) -> None:
+    async def faulty(effect: Effect, key: str) -> None:
         raise ZeroDivisionError
 
     async with opened() as (session, declaration):
         session.load(declaration)
-        told = await session.call(declaration[4], (), with_context=False, perform=faulty)
+        told = await session.call(declaration[4], (), with_context=False, path="", perform=faulty)
     assert told["code"] == "internal"
 
 
@@ -183,7 +193,7 @@ async def test_a_result_that_cannot_cross_is_an_error_in_the_script() -> None:
     async with opened() as (session, declaration):
         session.load(declaration)
         perform = answering(lambda effect: ["x" * (LIMITS.message_bytes + 1), "1"])
-        told = await session.call(declaration[4], (), with_context=False, perform=perform)
+        told = await session.call(declaration[4], (), with_context=False, path="", perform=perform)
     assert told["code"] == "output.too_large"
 
 
@@ -192,7 +202,7 @@ async def test_what_a_function_raises_is_raised_to_its_caller() -> None:
     async with opened(source) as (session, declaration):
         session.load(declaration)
         with pytest.raises(SpellRaised, match="no") as caught:
-            await session.call(declaration[0], (), with_context=False, perform=refuse)
+            await session.call(declaration[0], (), with_context=False, path="", perform=refuse)
     assert caught.value.data["code"] == "a.b"
     assert caught.value.where == "spells/t.lua:1"
 
@@ -202,7 +212,8 @@ async def test_a_file_may_be_run_itself_with_effects_allowed() -> None:
     engine = LuaEngine(idle_workers=1, max_workers=1)
     program = Program("chunk", source.encode(), version="1")
     script = await engine.open(program, LIMITS, ScriptContext())
-    session = ScriptSession(script, SystemClock())
+    journal = Journal("r", MemoryStore(), SystemClock(), limit=1000)
+    session = ScriptSession(script, journal, Tree(lambda _: None))
     try:
         async with asyncio.timeout(15):
             ended = await session.main({}, perform=answering(lambda effect: [7, "1"]))

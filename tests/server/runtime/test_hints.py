@@ -75,8 +75,8 @@ async def test_a_changed_api_table_gives_no_wrong_hints_and_runs_nothing(lua: Be
     ("statement", "hint"),
     [
         ("State.get()", "write State.get(key, default)"),
-        ("State.shared.set 'k'", "write State.shared.set(key, value)"),
-        ("State.set('k', 1, 5)", "write State.set(key, value)"),
+        ("State.shared.set 'k'", 'write State.shared.set(key, value, { ttl = "10m" })'),
+        ("State.set('k', 1, 5)", 'write State.set(key, value, { ttl = "10m" })'),
         ("State.scan('p', 5)", "write State.scan(prefix, { limit = 100 })"),
         (
             "State.update('k', 1)",

@@ -45,7 +45,7 @@ class Kernel:
 
     def call(self, function: int, value: JSON) -> tuple[bool, Any]:
         self._task += 1
-        (done,) = self.events(["call", self._task, function, [value], False])
+        (done,) = self.events(["call", self._task, function, [value], False, ""])
         assert done[:2] == ["done", self._task]
         return done[2], done[3]
 

@@ -79,7 +79,7 @@ def test_what_a_spell_declares_is_read() -> None:
     assert spec.input["additionalProperties"] is False
     assert spec.output is not None
     assert "additionalProperties" not in spec.output
-    assert spec.budget.model_dump() == {
+    assert spec.budget.model_dump(exclude_none=True) == {
         "usd": 0.5,
         "tokens": 100,
         "seconds": 2.5,
@@ -235,7 +235,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    "key", ["error_strategy", "cache", "schedule", "detached", "wait", "prompt", "icon", "join"]
+    "key", ["error_strategy", "cache", "detached", "wait", "prompt", "icon", "join"]
 )
 def test_a_key_that_does_nothing_here_is_refused_rather_than_ignored(key: str) -> None:
     assert isinstance(problem({**spell(), key: "x"}), SpecUnknownKey)
@@ -406,3 +406,61 @@ def test_a_mistake_in_a_declaration_inside_a_workflow_is_found_when_the_file_is_
 def test_an_agent_of_a_spell_must_be_made_by_its_constructor() -> None:
     error = problem(spell(run=None, agent={"system": "x"}))
     assert error.message == "'agent' in Spell.create must be made by Agent.create"
+
+
+def test_a_schedule_is_a_cron_expression_or_a_table() -> None:
+    assert read(spell()).schedule is None
+    short = read(spell(schedule="0 7 * * *")).schedule
+    assert short is not None
+    assert (short.cron, short.timezone, short.missed, short.overlap, short.input) == (
+        "0 7 * * *",
+        "UTC",
+        "once",
+        "skip",
+        {},
+    )
+    long = read(spell(schedule={"every": "10m", "input": [], "missed": "all", "overlap": "queue"}))
+    assert long.schedule is not None
+    assert (long.schedule.every, long.schedule.input) == (600.0, {})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("0 7 * *", "schedule of Spell.create: cron '0 7 * *' is not valid: five fields"),
+        ("61 7 * * *", "schedule of Spell.create: cron '61 7 * * *' is not valid: bad minute"),
+        ({"every": "soon"}, "'every' in schedule of Spell.create: 'soon' is no duration"),
+        ({"every": 0.1}, "schedule of Spell.create: every 0.1 s is too often"),
+        ({}, "schedule of Spell.create: exactly one of cron and every is needed"),
+        (
+            {"cron": "0 7 * * *", "timezone": "Nowhere"},
+            "schedule of Spell.create: 'Nowhere' is no time zone",
+        ),
+        ({"cron": "0 7 * * *", "missed": "never"}, "'missed' in schedule of Spell.create"),
+        (5, "schedule of Spell.create must be a table"),
+    ],
+)
+def test_a_schedule_that_is_wrong_is_refused_where_it_stands(schedule: Any, message: str) -> None:
+    error = problem(spell(schedule=schedule), "return Spell.create {\n\n\n  schedule = x\n}")
+    assert error.message.startswith(message)
+
+
+def test_a_wrong_schedule_is_found_at_its_line() -> None:
+    source = "return Spell.create {\n\n\n  schedule = '0 7 * *',\n}"
+    assert problem(spell(schedule="0 7 * *"), source).where == "spells/brief.lua:4"
+
+
+def test_an_unknown_key_of_a_schedule_is_refused_with_a_suggestion() -> None:
+    error = problem(spell(schedule={"cron": "0 7 * * *", "time_zone": "UTC"}))
+    assert isinstance(error, SpecUnknownKey)
+    assert "did you mean 'timezone'?" in error.hint
+
+
+def test_a_tool_has_no_schedule() -> None:
+    error = problem({"$kind": "tool", "name": "x", "run": RUN, "schedule": "0 7 * * *"})
+    assert isinstance(error, SpecUnknownKey)
+
+
+def test_the_seconds_of_a_budget_may_have_a_unit() -> None:
+    assert read(spell(budget={"seconds": "10m"})).budget.seconds == 600.0
+    assert problem(spell(budget={"seconds": "10 apples"})).message.startswith("'seconds' in budget")

@@ -1,20 +1,18 @@
 """A cell: evaluates chunks of Lua that see each other's globals, as casts of the person at hand.
 
-A script takes no new text once it runs, and a chunk may end it (a limit, Ctrl-C). So every chunk
-is a script of its own that first repeats the chunks before it, from the recorded results of their
-effects. A chunk that was ended leaves no trace; one that failed is repeated up to its failure.
+Each chunk is a run of its own, in one Lua state. A chunk that was ended (a limit, Ctrl-C) leaves no
+trace: the state is made again without it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from llmspell.authoring.cell.recording import Recording, RepeatingEngine
+from llmspell.authoring.cell.state import CellState
 from llmspell.authoring.frames import place
 from llmspell.errors import LlmspellError, SpecSyntax, UsageError
 from llmspell.host.host import Host
@@ -26,14 +24,15 @@ from llmspell.runtime.engine import Program
 from llmspell.security.principals import Caller, local_caller
 from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import Origin
-from llmspell.values import JSON, FunctionRef, Object
+from llmspell.values import JSON, Object
 
 NAME = "repl"
 """What errors and records call a cell."""
 
 _LIBRARY = "llmspell.cell"
 _LIBRARY_FILE = Path(__file__).parent / "library.lua"
-_BEGIN = f'local _past, _now = table.unpack(require "{_LIBRARY}") '
+_BEFORE = f'return require "{_LIBRARY}"(function() '
+_AFTER = "\nend)"
 
 
 @dataclass(slots=True)
@@ -66,15 +65,11 @@ class Cell:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._chunks: list[str] = []
-        self._modules: dict[str, bytes] = {}
-        self._recording = Recording(host.services.clock.time(), os.urandom(16))
+        first = Program(NAME, b"return {}", {_LIBRARY: _LIBRARY_FILE.read_bytes()})
+        self._state = CellState(host.engine, host.services.clock, first)
         self._lock = asyncio.Lock()
-
-    @property
-    def line(self) -> int:
+        self.line = 1
         """Number of the first line of the next chunk."""
-        return 1 + sum(chunk.count("\n") + 1 for chunk in self._chunks)
 
     async def evaluate(self, text: str) -> Evaluated:
         """Run a chunk: an expression, whose values are shown, or statements."""
@@ -125,39 +120,37 @@ class Cell:
         return problem.where == f"{NAME}:{after}" and not problem.message.startswith("<eof>")
 
     async def _run(self, chunk: str) -> Evaluated:
-        engine = RepeatingEngine(self._host.engine, self._recording)
+        services = self._host.services
         program = self._program(chunk)
         castable = make_castable(
-            SpellSpec(name=NAME, run=FunctionRef(0)),
+            SpellSpec(name=NAME),
             Origin(NAME, program.source.decode()),
-            engine,
+            self._state,
             program=program,
             unrestricted=True,
         )
         caller = local_caller("cli")
         live = self._new_run(chunk, caller)
-        casting = Casting(self._host.services, live, castable, None, caller, as_file=True)
-        outcome = await casting.run()
+        journal = services.journal(live.run.id)
+        outcome = await Casting(services, live, castable, None, caller, journal=journal).run()
         log = [event.data async for event in live.log.read() if event.kind == "log"]
         error = LlmspellError.from_value(outcome.error) if outcome.error else None
         if error is not None:
             place(error, _LIBRARY)
-            # The last two frames are those of what the chunk was put into.
+            # The last two frames are the chunk as a whole and what it was put into.
             frames = (error.traceback or "").splitlines()[:-2]
             error.traceback = "\n".join(frames) or None
-        if engine.has_ended:
-            self._chunks.append(chunk)
-            self._recording.exchanges += engine.added
+        if self._state.has_ended:
+            self.line += chunk.count("\n") + 1
         return Evaluated(_text(outcome), log, error, line=self.line)
 
     def _program(self, chunk: str) -> Program:
-        past = "".join(f"_past(function() {old}\nend) " for old in self._chunks)
-        source = f"{_BEGIN}{past}return _now(function() {chunk}\nend)"
-        program = self._host.book.program_of(NAME, source.encode())
-        # A module stays as it was when it was first required, or what ran could not be repeated.
-        self._modules = {**program.modules, **self._modules}
-        modules = {**self._modules, _LIBRARY: _LIBRARY_FILE.read_bytes()}
-        return replace(program, modules=modules)
+        source = "\n" * (self.line - 1) + _BEFORE + chunk + _AFTER
+        return self._host.book.program_of(NAME, source.encode())
+
+    async def close(self) -> None:
+        """Let the state go."""
+        await self._state.close()
 
     def _new_run(self, chunk: str, caller: Caller) -> LiveRun:
         services = self._host.services
@@ -169,6 +162,8 @@ class Cell:
             session=caller.session,
             spell=NAME,
             door=caller.door,
+            source=True,
+            seconds=services.limits.cast_seconds,
             input={"chunk": chunk},
             created_at=now,
             updated_at=now,
@@ -199,6 +194,7 @@ class Cells:
         cell = self._cells.get(until)
         if cell is None:
             cell = self._cells[until] = Cell(self._host)
+            until.push_async_callback(cell.close)
         return (await cell.evaluate(text)).to_value()
 
 

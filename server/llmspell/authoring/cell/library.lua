@@ -1,5 +1,4 @@
--- What the chunks of a cell are put into. `past(fn)` repeats a chunk that ran before, `now(fn)` runs
--- the new one and returns what it shows of its values.
+-- What a chunk of a cell is given to as a function: runs it and returns what it shows of its values.
 
 local MAX_DEPTH, MAX_ITEMS, MAX_TEXT = 4, 50, 2000
 
@@ -54,17 +53,4 @@ local function shown(...)
   return table.concat(parts, "\t")
 end
 
--- An effect before each chunk: it begins a new slice of time, and brings the time it is.
-local function begin() template("", {}) end
-
-local function past(fn)
-  begin()
-  pcall(fn)
-end
-
-local function now(fn)
-  begin()
-  return shown(fn())
-end
-
-return { past, now }
+return function(fn) return shown(fn()) end

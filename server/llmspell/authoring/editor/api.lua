@@ -66,6 +66,27 @@ function Context:log(level, message, fields) end
 ---@param part string|{ text?: string, data?: any, name?: string, media_type?: string, append?: boolean, last?: boolean }
 function Context:emit(part) end
 
+---Run a function and record its result: a run that goes on after a restart gets that, and does not run it again.
+---@param name string
+---@param fn fun(): any
+---@return any
+function Context:step(name, fn) end
+
+---A question to a person.
+---@class llmspell.Question
+---@field message string
+---@field schema? llmspell.Fields What the answer looks like; without it `{ ok = true or false }`
+---@field expires? number|string How long it stands: seconds, or a text like "24h"
+
+---Ask a person, through whichever door, and wait for the answer. `ask.declined` and `ask.expired` can be caught.
+---@param question llmspell.Question
+---@return table answer
+function Context:ask(question) end
+
+---End here and begin the run anew with another input and an empty history. Does not return.
+---@param input? any
+function Context:continue_as_new(input) end
+
 ---------------------------------------------------------------- agents
 
 ---What an agent's answer brings.
@@ -234,12 +255,12 @@ local StateScope = {}
 ---@overload fun(self: llmspell.StateScope, key: string, default?: any): any, string?
 function StateScope.get(key, default) end
 
----Write a key, with `if_version` only while it has that version ("" = is absent).
+---Write a key, with `if_version` only while it has that version ("" = is absent), with `ttl` for so long.
 ---@param key string
 ---@param value any
----@param options? { if_version?: string }
+---@param options? { if_version?: string, ttl?: number|string }
 ---@return string version
----@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string }): string
+---@overload fun(self: llmspell.StateScope, key: string, value: any, options?: { if_version?: string, ttl?: number|string }): string
 function StateScope.set(key, value, options) end
 
 ---Delete a key.
@@ -271,12 +292,34 @@ function StateScope.update(key, change) end
 ---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { after?: string, limit?: integer, reverse?: boolean }): table[], string?
 function StateScope.scan(prefix, options) end
 
----The spell's own state; `session`, `user` and `shared` reach further.
+---What happened to a key. With `resync`, changes were missed: read the prefix again.
+---@class llmspell.Change
+---@field key? string
+---@field value? any
+---@field version string
+---@field deleted boolean
+---@field resync? boolean
+
+---Go through the changes under a prefix as they come: `for change in State.watch("inbox/") do`. Begins with the first turn of the loop, or behind `since`, a version; ends when none comes within `timeout`.
+---@param prefix? string
+---@param options? { since?: string, timeout?: number|string }
+---@return fun(): llmspell.Change?
+---@overload fun(self: llmspell.StateScope, prefix?: string, options?: { since?: string, timeout?: number|string }): fun(): llmspell.Change?
+function StateScope.watch(prefix, options) end
+
+---The spell's own state; `session`, `user` and `shared` reach further, `run` ends with the run.
 ---@class llmspell.State: llmspell.StateScope
 ---@field session llmspell.StateScope
 ---@field user llmspell.StateScope
 ---@field shared llmspell.StateScope
+---@field run llmspell.StateScope
 State = {}
+
+---Read and write state of any scope as of one moment: all writes of the function or none. It may run more than once, so nothing in it may act.
+---@param fn fun(): any
+---@param options? { attempts?: integer }
+---@return any
+function State.transaction(fn, options) end
 
 ---------------------------------------------------------------- content
 
@@ -312,7 +355,7 @@ function Content.list(items) end
 ---@return any[]
 function parallel(functions) end
 
----Wait: seconds, or a text like "500ms", "2s", "2m", "1h".
+---Wait: seconds, or a text like "500ms", "2s", "2m", "1h", "3d".
 ---@param duration number|string
 function sleep(duration) end
 

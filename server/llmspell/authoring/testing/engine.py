@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from llmspell.errors import InternalError, LlmspellError
 from llmspell.runtime.engine import (
+    JOURNAL_VERSION,
     Engine,
     Finished,
     Isolation,
@@ -32,6 +33,7 @@ class WatchedEngine:
         self.language = inner.language
         self.suffix = inner.suffix
         self.version = inner.version
+        self.journal_version = inner.journal_version
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,6 +89,7 @@ class _WatchedScript:
         self.load = inner.load
         self.main = inner.main
         self.call = inner.call
+        self.evaluate = inner.evaluate
         self.answer = inner.answer
         self.close = inner.close
 
@@ -104,6 +107,7 @@ class AnswerEngine:
     language = "answers"
     suffix = ""
     version = ""
+    journal_version = JOURNAL_VERSION
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -144,10 +148,20 @@ class _AnswerScript:
     def main(self, input: JSON) -> None:
         raise InternalError("an answer has no top level")
 
-    def call(self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool) -> int:
+    def call(
+        self,
+        function: FunctionRef,
+        arguments: Sequence[JSON],
+        *,
+        with_context: bool,
+        path: str = "",
+    ) -> int:
         self._tasks += 1
         self._calls.append((self._tasks, arguments[0]))
         return self._tasks
+
+    def evaluate(self, program: Program, *, path: str = "", now: float = 0.0) -> int:
+        raise InternalError("an answer evaluates no text")
 
     def answer(self, call: int, *, ok: bool, value: JSON, now: float) -> None:
         raise InternalError("an answer requests nothing")

@@ -64,7 +64,7 @@ function it(name, body)
   tests[#tests + 1] = {
     name = table.concat(names, " "),
     line = line(),
-    run = function(ctx)
+    run = function(_, ctx)
       for _, before in ipairs(befores) do
         for _, fn in ipairs(before) do fn(ctx) end
       end
@@ -243,7 +243,8 @@ local function state_of(name, options)
     return value, version
   end
   function methods.set(key, value, given)
-    return act("set", { key = key, value = value, if_version = given and given.if_version })
+    given = given or {}
+    return act("set", { key = key, value = value, if_version = given.if_version, ttl = given.ttl })
   end
   function methods.delete(key) return act("delete", { key = key }) end
   function methods.increment(key, by) return act("increment", { key = key, by = by or 1 }) end
@@ -259,6 +260,18 @@ local function state_of(name, options)
       reverse = given and given.reverse,
     })
     return page.items, value_of(page.next)
+  end
+  function methods.watch(prefix, given)
+    given = given or {}
+    local since, changes, at = given.since, {}, 0
+    return function()
+      at = at + 1
+      if not changes[at] then
+        local answer = act("watch", { prefix = prefix or "", since = since, timeout = given.timeout })
+        since, changes, at = answer.next, answer.changes, 1
+      end
+      return changes[at]
+    end
   end
   local face = {}
   for method, fn in pairs(methods) do
@@ -306,6 +319,18 @@ function mock.tool(name, answer)
   end
   return {
     calls = function() return ask("calls", { name = name }) end,
+  }
+end
+
+function mock.ask(answers)
+  if type(answers) == "function" then
+    Tool.create({ name = "@ask", description = "@test", run = answers }):cast()
+  else
+    check("mock.ask", answers, "table")
+    ask("ask", { answers = json.array(answers) })
+  end
+  return {
+    questions = function() return ask("questions", {}) end,
   }
 end
 

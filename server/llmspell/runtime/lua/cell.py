@@ -41,6 +41,7 @@ class Cell:
         kernel: What `compile_kernel` returned.
         hook_seconds: When the count hook ends a slice and says where it was; 0 = never. The hook
             costs a factor of two and more, and is for states that are not killed from outside.
+            `wire.LINE_HOOK` notes lines instead.
     """
 
     def __init__(self, kernel: Kernel, *, hook_seconds: float = 0.0) -> None:

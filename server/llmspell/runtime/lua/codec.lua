@@ -217,7 +217,7 @@ end
 
 -- Codes that are followed by a number or by a length: format and size of that.
 local FORMATS = {
-  [0xc4] = ">I1", [0xc5] = ">I2", [0xc6] = ">I4", [0xca] = ">f", [0xcb] = ">d",
+  [0xc4] = ">I1", [0xc5] = ">I2", [0xc6] = ">I4", [0xc9] = ">I4", [0xca] = ">f", [0xcb] = ">d",
   [0xcc] = ">I1", [0xcd] = ">I2", [0xce] = ">I4", [0xcf] = ">i8",
   [0xd0] = ">i1", [0xd1] = ">i2", [0xd2] = ">i4", [0xd3] = ">i8",
   [0xd9] = ">I1", [0xda] = ">I2", [0xdb] = ">I4",
@@ -231,6 +231,10 @@ local function read_rest(byte, depth)
   v, position = sunpack(FORMATS[byte], source, position)
   if byte >= 0xde then return map(v, depth) end
   if byte >= 0xdc then return array(v, depth) end
+  if byte == 0xc9 then
+    position, problem = position + 1 + v, "binary data; make it text first"
+    return null
+  end
   if byte >= 0xd9 or byte < 0xca then return take(v) end
   if byte == 0xcf and v < 0 then problem = "an integer needs more than 64 bits; pass it as text" end
   return v
@@ -263,6 +267,17 @@ local function read_frame(frame)
   return messages, problems
 end
 
+-- Returns a value as it is after a way to the host and back, or nil and why it has none.
+local function plain(value)
+  local bytes, wrong = encode(value)
+  if not bytes then return nil, wrong end
+  local messages, problems = read_frame("\x91" .. bytes)
+  if problems[1] then return nil, problems[1] end
+  local found = messages[1]
+  if rawequal(found, null) then found = nil end
+  return found
+end
+
 return {
   ARRAY = ARRAY,
   OBJECT = OBJECT,
@@ -273,6 +288,7 @@ return {
   shape = shape,
   copy = copy,
   encode = encode,
+  plain = plain,
   read_frame = read_frame,
   integer = integer,
   array_header = array_header,

@@ -7,9 +7,16 @@ from typing import Any, Generic, Literal, TypeVar
 
 from llmspell.errors import InternalError, LimitBusy
 from llmspell.runtime import jail, wire
-from llmspell.runtime.engine import Isolation, Loaded, Program, ScriptContext, ScriptLimits
+from llmspell.runtime.engine import (
+    JOURNAL_VERSION,
+    Isolation,
+    Loaded,
+    Program,
+    ScriptContext,
+    ScriptLimits,
+)
 from llmspell.runtime.lua import sources
-from llmspell.runtime.lua.script import LuaScript
+from llmspell.runtime.lua.script import Covered, LuaScript
 from llmspell.runtime.pool import Pool, PoolLimits
 from llmspell.runtime.slots import Slots
 from llmspell.runtime.workers import Workers
@@ -52,6 +59,7 @@ class LuaEngine:
         warm_workers: Workers kept for the next cast of the same spell by the same principal.
         worker_casts: Casts a worker serves before it is replaced.
         warm_seconds: How long a worker is kept.
+        covered: Told which lines of which files run; everything then computes much slower.
     """
 
     language = "lua"
@@ -68,8 +76,11 @@ class LuaEngine:
         warm_workers: int = 16,
         worker_casts: int = 200,
         warm_seconds: float = 30.0,
+        covered: Covered | None = None,
     ) -> None:
+        self._covered = covered
         self.version = sources.version()
+        self.journal_version = JOURNAL_VERSION
         self._isolation = isolation
         self._workers: Workers[Any]
         if isolation == "inline":
@@ -165,6 +176,7 @@ class LuaEngine:
             pack_declaration=self._pack_declaration,
             is_child=is_child,
             is_replayed=self._isolation == "process",
+            covered=self._covered,
         )
 
     async def close(self) -> None:

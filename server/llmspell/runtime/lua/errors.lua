@@ -15,7 +15,10 @@ local MAX_TEXT, MAX_FRAMES, MAX_LINE = 4000, 20, 1000
 local DEEP = 10000 -- calls; nobody nests that deep on purpose
 local OUT_OF_MEMORY = "not enough memory"
 
-local errors = { main_file = nil }
+local errors = {
+  main_file = nil,
+  loaded = nil, -- told of each file and its function, where somebody wants to know
+}
 
 ---------------------------------------------------------------- places
 
@@ -154,6 +157,14 @@ end
 
 function errors.is_host(e) return raw_metatable(e) == HOST_ERROR end
 
+-- Returns what `new` makes the same error of again.
+function errors.fields(e)
+  local fields = {}
+  for _, name in next, { "message", "hint", "data", "where" } do fields[name] = rawget(e, name) end
+  fields.code = codes[e]
+  return fields
+end
+
 function errors.is_out_of_memory(e) return e == OUT_OF_MEMORY end
 
 -- Returns a file of the author as a function, with `environment` as its globals.
@@ -166,7 +177,10 @@ function errors.load(file, source, environment)
   local guarded = "local _llmspell_frame <close> = nil; " .. source
   texts[file] = source
   local chunk, problem = load(guarded, errors.chunk_name(file), "t", environment)
-  if chunk then return chunk end
+  if chunk then
+    if errors.loaded then errors.loaded(file, chunk) end
+    return chunk
+  end
   local where, message = errors.split(problem)
   error(errors.new({ code = "spec.syntax", message = message, where = where or file .. ":1" }), 0)
 end

@@ -2,11 +2,12 @@
 -- put a frame, run until everything waits, set the frame limit. Only bytes cross.
 --
 -- Each part is a chunk of its own; together they are given compiled, in the order below, after
--- the seconds of the count hook (0 = none). The hook's part, the last, replaces functions of the
--- library before anybody takes them.
+-- the seconds of the count hook (0 = none, less = the line hook). The parts of the hooks, the last
+-- two, replace functions of the library before anybody takes them.
 local hook_seconds, sources = (...), { select(2, ...) }
 local guard = hook_seconds > 0 and load(sources[#sources], "=llmspell", "b")(hook_seconds) or nil
-local load, assert, next, rawset, rawequal = load, assert, next, rawset, rawequal
+local coverage = hook_seconds < 0 and load(sources[#sources - 1], "=llmspell", "b")() or nil
+local load, assert, next, rawset, rawequal, setmetatable = load, assert, next, rawset, rawequal, setmetatable
 local co_create, co_resume = coroutine.create, coroutine.resume
 local smatch, tointeger, tunpack = string.match, math.tointeger, table.unpack
 local collectgarbage = collectgarbage
@@ -41,11 +42,12 @@ local errors = part(4, codec, hints)
 local tasks = part(5, codec, errors)
 local callbacks = part(6)
 local sandbox = part(7, errors, tasks, callbacks)
-local prelude = part(11, codec, known, errors, tasks, sandbox)
+local durations = part(14)
+local prelude = part(11, codec, known, errors, tasks, sandbox, durations)
 local S = sandbox.environment
 S.json = json
 S.Content = later(8, { "image", "audio", "text", "resource", "list" }, codec, errors, tasks)
-S.State = part(9, codec, errors, tasks)
+S.State = part(9, codec, errors, tasks, durations, later(13, { "run" }, codec, errors, tasks))
 S.Schema = part(10, codec, errors, tasks)
 S.Workflow = later(12, { "sequential", "parallel" }, codec, prelude.constructed, prelude.noted)
 
@@ -141,7 +143,7 @@ function handlers.main(message, problem)
   if problem then
     return tasks.refuse(0, { code = "input.invalid", message = "the input cannot be passed on: " .. problem })
   end
-  tasks.start(0, chunk, main_result, optional(start.input), prelude.context(context))
+  tasks.start(0, "", chunk, main_result, optional(start.input), prelude.context(context))
 end
 
 function handlers.call(message, problem)
@@ -159,7 +161,16 @@ function handlers.call(message, problem)
     count = count + 1
     arguments[count] = prelude.context(context)
   end
-  tasks.start(task, fn, function_free, tunpack(arguments, 1, count))
+  tasks.start(task, message[6], fn, function_free, tunpack(arguments, 1, count))
+end
+
+-- Runs a further text in this state; it does not compile before it is its turn.
+function handlers.evaluate(message)
+  local file, source = message[3], message[4]
+  tasks.now = message[6] + 0.0
+  sandbox.add_modules(message[7], smatch(file, "^(.*/)[^/]*$") or "")
+  local function body() return errors.load(file, source, S)() end
+  tasks.start(message[2], message[5], body, function_free)
 end
 
 function handlers.answer(message, problem)
@@ -171,6 +182,13 @@ function handlers.answer(message, problem)
   if not tasks.answer(message[2], ok, value) then
     tasks.fail({ code = "internal", message = "an answer to a request that is not open: " .. message[2] })
   end
+end
+
+if coverage then errors.loaded = coverage.loaded end
+
+local function tell_coverage(file, lines, ran)
+  local function array(list) return codec.encode(setmetatable(list, codec.ARRAY)) end
+  tasks.emit("\x94" .. codec.encode("covered") .. codec.encode(file) .. array(lines) .. array(ran))
 end
 
 if guard then
@@ -205,6 +223,8 @@ function K.pump()
   if tasks.fatal then
     tasks.current = nil
     collectgarbage()
+  elseif coverage then
+    coverage.take(tell_coverage)
   end
   return tasks.take_frame()
 end

@@ -1,10 +1,10 @@
 -- The spell API: what authors write. Tables for shape, functions for leaves.
 --
 -- Constructors only mark tables; whether a key exists is judged where the declaration is read.
-local codec, known, errors, tasks, sandbox = ...
+local codec, known, errors, tasks, sandbox, durations = ...
 local type, next, rawget, setmetatable = type, next, rawget, setmetatable
-local tonumber, tostring, tpack = tonumber, tostring, table.pack
-local smatch, ssub, concat = string.match, string.sub, table.concat
+local error, tostring, tpack = error, tostring, table.pack
+local ssub, concat, sort = string.sub, table.concat, table.sort
 local raw_metatable = debug.getmetatable
 local wrong, described, copy = tasks.misuse, errors.described, codec.copy
 local OBJECT = codec.OBJECT
@@ -37,7 +37,7 @@ local function cast(self, input)
   local arguments = { target = target(self, "something:cast(input)"), input = input }
   if input == nil then arguments.input = setmetatable({}, OBJECT) end
   local result = tasks.perform("cast", "cast", arguments, "target")
-  if tasks.current.path == "0" then prelude.last = result end
+  if tasks.current.root == 0 and not tasks.current.parent then prelude.last = result end
   return result
 end
 
@@ -129,17 +129,9 @@ local function shown(value)
   return type(value) == "string" and "'" .. ssub(value, 1, 40) .. "'" or described(value)
 end
 
-local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
-
 function S.sleep(duration)
-  local seconds = type(duration) == "number" and duration or nil
-  if type(duration) == "string" then
-    local amount, unit = smatch(duration, "^(%d+%.?%d*)(%a+)$")
-    seconds = amount and UNITS[unit] and tonumber(amount) * UNITS[unit]
-  end
-  if not seconds or seconds ~= seconds or seconds < 0 then
-    wrong("sleep takes seconds, or a text like '500ms', '2s', '2m', '1h'; got " .. shown(duration), 'sleep(2) or sleep "500ms"')
-  end
+  local seconds = durations.seconds(duration)
+  if not seconds then wrong("sleep takes " .. durations.FORMS .. "; got " .. shown(duration), 'sleep(2) or sleep "500ms"') end
   tasks.perform("sleep", "sleep", { seconds = seconds })
 end
 
@@ -178,6 +170,59 @@ function ctx_methods.log(_, level, message, fields) log("ctx:log", level, messag
 function ctx_methods.emit(_, part)
   if type(part) == "string" then part = { text = part } end
   tasks.perform("ctx:emit", "emit", { part = part })
+end
+
+-- Runs `fn` and keeps its result: a repeated run gets that and does not run `fn` again.
+function ctx_methods.step(_, name, fn)
+  if type(name) ~= "string" or name == "" then
+    wrong("ctx:step takes a name and a function, got " .. shown(name), 'ctx:step("name", function() ... end)')
+  end
+  if type(fn) ~= "function" then
+    wrong("ctx:step takes a name and a function, got " .. described(fn), 'ctx:step("name", function() ... end)')
+  end
+  local path = tasks.current.scope.path
+  local key, number = tasks.next_key()
+  local begun = tasks.perform("ctx:step", "step.begin", { name = name }, nil, key)
+  if begun.recorded then return begun.value end
+  local ok, result = tasks.within(path .. "/s" .. number, { title = "ctx:step" }, fn)
+  if not ok then error(result, 0) end
+  local value, problem = codec.plain(result)
+  if problem then
+    local message = "ctx:step: cannot pass on what the function of '" .. name .. "' returned: " .. problem
+    error(errors.new({ code = "spell.raised", message = message }, fn), 0)
+  end
+  tasks.perform("ctx:step", "step.end", { name = name, value = value }, nil, key)
+  return value
+end
+
+local ASK_FIELDS = { message = true, schema = true, expires = true }
+
+-- Asks a person and returns the answer. It may come days later.
+function ctx_methods.ask(_, question)
+  local usage = 'ctx:ask { message = "...", schema = { ok = Schema.boolean "..." } }'
+  if type(question) ~= "table" or type(question.message) ~= "string" then
+    wrong("ctx:ask takes a table with a message, got " .. described(question), usage)
+  end
+  local unknown = {}
+  for name in next, question do
+    if not ASK_FIELDS[name] then unknown[#unknown + 1] = tostring(name) end
+  end
+  if #unknown > 0 then
+    sort(unknown)
+    wrong("ctx:ask has no field '" .. unknown[1] .. "': it takes message, schema and expires", usage)
+  end
+  local arguments = copy(question)
+  if arguments.expires ~= nil then
+    arguments.expires = durations.seconds(arguments.expires)
+    if not arguments.expires then wrong("ctx:ask: 'expires' is " .. durations.FORMS .. "; got " .. shown(question.expires), usage) end
+  end
+  return (tasks.perform("ctx:ask", "ask", arguments))
+end
+
+-- Ends the run here and begins it anew with another input. Does not return.
+function ctx_methods.continue_as_new(_, input)
+  if input == nil then input = setmetatable({}, OBJECT) end
+  tasks.perform("ctx:continue_as_new", "continue_as_new", { input = input })
 end
 
 local CONTEXT = { __name = "ctx", __metatable = "ctx", __index = ctx_methods }

@@ -225,10 +225,10 @@ end
 
 local seed = ""
 
--- A number stream (SplitMix64) of its own for each task and use. Not for secrets.
+-- A number stream (SplitMix64) of its own for each scope of a task and use. Not for secrets.
 local function stream(name)
   local state = 0xcbf29ce484222325 -- FNV-1a over everything that names the stream
-  local text = seed .. "\0" .. tasks.current.path .. "\0" .. name
+  local text = seed .. "\0" .. tasks.current.scope.path .. "\0" .. name
   for i = 1, #text do state = (state ~ sbyte(text, i)) * 0x100000001b3 end
   return function()
     state = state + 0x9e3779b97f4a7c15
@@ -240,10 +240,11 @@ local function stream(name)
 end
 
 local function draw(name)
-  local streams = tasks.current.streams
+  local scope = tasks.current.scope
+  local streams = scope.streams
   if not streams then
     streams = {}
-    tasks.current.streams = streams
+    scope.streams = streams
   end
   if not streams[name] then streams[name] = stream(name) end
   return streams[name]()
@@ -320,8 +321,13 @@ local sandbox = { environment = S }
 function sandbox.prepare(context, modules, directory)
   seed, started = context.seed or "", context.now or 0.0
   tasks.now = started
-  for name, text in next, modules or {} do
-    sources[name] = { text = text, file = directory .. sgsub(name, "%.", "/") .. ".lua" }
+  sandbox.add_modules(modules or {}, directory)
+end
+
+-- Takes modules that `require` is to find; one that it knows stays as it is.
+function sandbox.add_modules(modules, directory)
+  for name, text in next, modules do
+    sources[name] = sources[name] or { text = text, file = directory .. sgsub(name, "%.", "/") .. ".lua" }
   end
 end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from llmspell.errors import (
     InputInvalid,
@@ -31,6 +31,9 @@ from llmspell.runtime.slots import Slots
 from llmspell.runtime.workers import Domain, Workers, WorkerT
 from llmspell.values import JSON, FunctionRef, Object
 
+Covered: TypeAlias = Callable[[str, Sequence[int], Sequence[int]], None]
+"""Takes a file, the lines it has (once, when it is loaded) and those that ran since."""
+
 _REPLAY_BYTES = 1 << 20
 _REPLAY_FRACTION = 0.25
 """How much of a slice the search for an endless loop may take."""
@@ -48,6 +51,7 @@ class LuaScript(Generic[WorkerT]):
         packed: The program as a worker takes it.
         pack_declaration: Returns a declaration as the kernel writes it.
         is_child: Whether a script under way waits for this one.
+        covered: Told which lines of which files there are and run; then no endless loop is found.
         is_replayed: Whether to look for the line of an endless loop in a second worker.
     """
 
@@ -64,6 +68,7 @@ class LuaScript(Generic[WorkerT]):
         pack_declaration: Callable[[JSON], bytes],
         is_child: bool,
         is_replayed: bool,
+        covered: Covered | None = None,
     ) -> None:
         self._workers = workers
         self._slots = slots
@@ -83,7 +88,8 @@ class LuaScript(Generic[WorkerT]):
         self._open_tasks = 0
         self._open_requests = 0
         self._requests = 0
-        self._sent: list[bytes] | None = [] if is_replayed else None
+        self._covered = covered
+        self._sent: list[bytes] | None = [] if is_replayed and covered is None else None
         self._sent_bytes = 0
 
     def load(self, *, expected: JSON = None) -> None:
@@ -100,15 +106,35 @@ class LuaScript(Generic[WorkerT]):
         self._enqueue(["main", {**self._start(), "input": input}])
         self._open_tasks += 1
 
-    def call(self, function: FunctionRef, arguments: Sequence[JSON], *, with_context: bool) -> int:
-        """Queue a call of a declared function and return its task number.
+    def call(
+        self,
+        function: FunctionRef,
+        arguments: Sequence[JSON],
+        *,
+        with_context: bool,
+        path: str = "",
+    ) -> int:
+        """Queue a call of a declared function and return its task number. See `engine.Script`.
 
         Raises:
             InputTooLarge: The arguments are larger than a message may be.
             InputInvalid: They hold what cannot be passed on, such as an integer beyond 64 bits.
         """
         task = self._tasks + 1
-        self._enqueue(["call", task, function.number, list(arguments), with_context])
+        self._enqueue(["call", task, function.number, list(arguments), with_context, path])
+        self._tasks = task
+        self._open_tasks += 1
+        return task
+
+    def evaluate(self, program: Program, *, path: str = "", now: float = 0.0) -> int:
+        """Queue the run of a further text and return its task number. See `engine.Script`.
+
+        Raises:
+            InputTooLarge: The text is larger than a message may be.
+        """
+        task = self._tasks + 1
+        modules = dict(program.modules)
+        self._enqueue(["evaluate", task, program.name, program.source, path, now, modules])
         self._tasks = task
         self._open_tasks += 1
         return task
@@ -187,7 +213,8 @@ class LuaScript(Generic[WorkerT]):
                 self._workers.unreserve()
             self._check()  # it may have been closed while it waited
             worker = self._workers.acquire(self._domain, self._limits, is_reserved=is_reserved)
-            worker.begin(self._limits, self._program.name, self._packed)
+            hook_seconds = wire.LINE_HOOK if self._covered else 0.0
+            worker.begin(self._limits, self._program.name, self._packed, hook_seconds=hook_seconds)
             self._worker = worker
         return self._worker
 
@@ -244,8 +271,8 @@ class LuaScript(Generic[WorkerT]):
     def _read(self, reply: bytes, events: list[ScriptEvent]) -> bool:
         for event in wire.unpack(reply):
             match event:
-                case ["request", int(task), int(call), str(operation), arguments]:
-                    events.append(Requested(call, task, operation, arguments))
+                case ["request", int(task), int(call), str(operation), arguments, str(key)]:
+                    events.append(Requested(call, task, operation, arguments, key))
                     self._open_requests += 1
                     self._requests += 1
                 case ["cancel", int(call)]:
@@ -259,6 +286,8 @@ class LuaScript(Generic[WorkerT]):
                 case ["loaded", declaration, [*names]]:
                     events.append(Loaded(declaration, frozenset(map(str, names))))
                     self._open_tasks -= 1
+                case ["covered", str(file), [*lines], [*ran]] if self._covered:
+                    self._covered(file, [int(line) for line in lines], [int(line) for line in ran])
                 case ["more"]:
                     return False
                 case ["failed", {"code": str()} as error]:

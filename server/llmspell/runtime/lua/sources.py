@@ -21,6 +21,9 @@ PARTS = (
     "schemas.lua",
     "prelude.lua",
     "workflows.lua",
+    "transactions.lua",
+    "durations.lua",
+    "coverage.lua",
     "guard.lua",
 )
 """What `kernel.lua` is given, in this order."""

@@ -2,9 +2,12 @@
 --
 -- A task belongs to a call of the host (its root). `parallel` makes child tasks that share the
 -- root. Whatever the author's own coroutines do, an effect inside one travels up to its task.
+--
+-- Every effect has a key: the path of the scope it is asked in, ":" and its number there. The same
+-- program, given the same results in the same order, asks under the same keys in every process.
 local codec, errors = ...
-local type, error, rawget, rawlen, rawequal, setmetatable, next =
-  type, error, rawget, rawlen, rawequal, setmetatable, next
+local type, error, pcall, rawget, rawlen, rawequal, setmetatable, next =
+  type, error, pcall, rawget, rawlen, rawequal, setmetatable, next
 local tostring = tostring
 local co_create, co_resume, co_yield = coroutine.create, coroutine.resume, coroutine.yield
 local co_status, co_close, co_running, co_isyieldable =
@@ -26,9 +29,12 @@ local tasks = {
   dying = nil, -- what ran out of memory: has a `thread`, and `fn` when it is a task
 }
 
+-- In one frame: whoever reads it does so at one go, and must not hold up others for long.
+local MAX_EVENTS = 500
+
 local ready, first, last = {}, 1, 0
 local waiting, calls = {}, 0
-local events = {}
+local events, taken = {}, 0 -- the first so many events were taken
 
 local function enqueue(task, ...)
   task.arguments = tpack(...)
@@ -48,7 +54,7 @@ end
 
 function tasks.fail(report)
   tasks.fatal = report
-  events, ready, first, last, waiting = {}, {}, 1, 0, {}
+  events, taken, ready, first, last, waiting = {}, 0, {}, 1, 0, {}
 end
 
 -- Ends the script because `subject` ran out of memory. When even the report needs more than there
@@ -63,25 +69,26 @@ function tasks.last_words()
   tasks.fail(errors.memory_report(subject.thread, subject.fn))
 end
 
--- Returns the events so far as one frame of at most `message_bytes`; what does not fit waits
--- behind a "more" event for the next frame.
+-- Returns the next events as one frame of at most `message_bytes` and `MAX_EVENTS`; what does not
+-- fit waits behind a "more" event for the next frame.
 function tasks.take_frame()
   if tasks.fatal then
     return "\x91\x92" .. text("failed") .. encode_report(tasks.fatal)
   end
-  local size, fit = 32, 0
-  for i = 1, #events do
+  local size, count, n = 32, #events, 0
+  for i = taken + 1, count do
     size = size + #events[i]
-    if size > tasks.message_bytes and fit > 0 then break end
-    fit = i
+    if n == MAX_EVENTS or (size > tasks.message_bytes and n > 0) then break end
+    n = n + 1
   end
-  local left = {}
-  for i = fit + 1, #events do left[#left + 1] = events[i] end
-  local taken = { codec.array_header(fit + (#left > 0 and 1 or 0)) }
-  for i = 1, fit do taken[i + 1] = events[i] end
-  if #left > 0 then taken[fit + 2] = "\x91" .. text("more") end
-  events = left
-  return concat(taken)
+  local has_more = taken + n < count
+  local frame = codec.array_header(n + (has_more and 1 or 0)) .. concat(events, "", taken + 1, taken + n)
+  if has_more then
+    taken = taken + n
+    return frame .. "\x91" .. text("more")
+  end
+  events, taken = {}, 0
+  return frame
 end
 
 ---------------------------------------------------------------- running
@@ -126,7 +133,7 @@ local function finish(task, ok, value)
   end
 end
 
-local function after(task, ok, tag, operation, arguments)
+local function after(task, ok, tag, operation, arguments, _, key)
   if not ok then
     if errors.is_out_of_memory(tag) then return tasks.out_of_memory(task) end
     return finish(task, false, tag)
@@ -141,7 +148,8 @@ local function after(task, ok, tag, operation, arguments)
   if calls >= tasks.host_calls then return tasks.fail(errors.limit_report(task.thread, tasks.host_calls, task.fn)) end
   calls = calls + 1
   waiting[calls], task.call = task, calls
-  return tasks.emit("\x95" .. text("request") .. integer(task.root) .. integer(calls) .. text(operation) .. arguments)
+  local head = "\x96" .. text("request") .. integer(task.root) .. integer(calls) .. text(operation)
+  return tasks.emit(head .. arguments .. text(key))
 end
 
 -- Ends a canceled task where it stands: its variables to be closed are closed, nothing else runs.
@@ -169,13 +177,17 @@ function tasks.run()
   first, last = 1, 0
 end
 
+-- A stretch of a task: what is counted in it (effects, forks, random numbers) is counted by itself,
+-- so that what comes after a step has the same keys whether the step runs or is on record.
+local function new_scope(path) return { path = path, effects = 0, forks = 0, streams = nil } end
+
 local function new_task(root, path, fn, body)
-  return { root = root, path = path, fn = fn, forks = 0, thread = co_create(body) }
+  return { root = root, scope = new_scope(path), fn = fn, thread = co_create(body) }
 end
 
 -- Starts a root task: calls `fn` and reports what it returns.
 -- `finishing(value)` returns the value's bytes, or nil and what is wrong with it.
-function tasks.start(root, fn, finishing, ...)
+function tasks.start(root, path, fn, finishing, ...)
   local function body(...)
     local bytes, problem = finishing(fn(...))
     if not bytes then
@@ -188,7 +200,7 @@ function tasks.start(root, fn, finishing, ...)
     end
     return bytes
   end
-  enqueue(new_task(root, tostring(root), fn, body), ...)
+  enqueue(new_task(root, path, fn, body), ...)
 end
 
 -- Ends a call that cannot even begin.
@@ -263,11 +275,30 @@ function tasks.refuse_loading(what)
   }), 0)
 end
 
+-- Refuses what may not be asked where the task is: inside a transaction, nearly everything.
+local function refuse_here(scope, what, operation)
+  if not scope.only or scope.only[operation] then return end
+  local where = "the function of " .. scope.title
+  error(errors.new({
+    code = "spell.raised",
+    message = what .. " cannot be called inside " .. where .. ": " .. scope.advice,
+  }), 0)
+end
+
+-- Returns the key of the next effect, and its number in its scope.
+function tasks.next_key()
+  local scope = tasks.current.scope
+  scope.effects = scope.effects + 1
+  return scope.path .. ":" .. scope.effects, scope.effects
+end
+
 -- Requests an effect and waits. Returns whether it worked, and its result or error object.
--- `functions_in` names the argument that may hold functions (a declaration).
-function tasks.attempt(what, operation, arguments, functions_in)
+-- `functions_in` names the argument that may hold functions (a declaration); `key` is given where
+-- the effect is the second half of another.
+function tasks.attempt(what, operation, arguments, functions_in, key)
   tasks.refuse_loading(what)
   if not co_isyieldable() then error(refusal(what), 0) end
+  refuse_here(tasks.current.scope, what, operation)
   local bytes, problem = encode(arguments, functions_in)
   local fn = tasks.current.fn
   if not bytes then
@@ -278,17 +309,32 @@ function tasks.attempt(what, operation, arguments, functions_in)
     local message = what .. ": " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
     error(errors.new({ code = "input.too_large", message = message }, fn, what), 0)
   end
-  local ok, value = co_yield(HOST, operation, bytes, what)
+  local ok, value = co_yield(HOST, operation, bytes, what, key or tasks.next_key())
   if not ok then value = errors.new(type(value) == "table" and value or { message = tostring(value) }, fn, what) end
   if rawequal(value, codec.null) then value = nil end
   return ok, value
 end
 
 -- Requests an effect and returns its result, or raises its error.
-function tasks.perform(what, operation, arguments, functions_in)
-  local ok, value = tasks.attempt(what, operation, arguments, functions_in)
+function tasks.perform(what, operation, arguments, functions_in, key)
+  local ok, value = tasks.attempt(what, operation, arguments, functions_in, key)
   if not ok then error(value, 0) end
   return value
+end
+
+-- Calls `fn` in a scope of its own and returns whether it succeeded, and its first result or error.
+-- `fields` are further ones of the scope: `title`, what authors know it as; `only`, the operations
+-- that may be asked in it; `advice`, what the refusal of any other says; `transaction`.
+function tasks.within(path, fields, fn, ...)
+  local task = tasks.current
+  local outer, scope = task.scope, new_scope(path)
+  for name, value in next, fields do scope[name] = value end
+  scope.thread = co_running()
+  task.scope = scope
+  local ok, result = pcall(fn, ...)
+  task.scope = outer
+  if not ok and errors.is_out_of_memory(result) then error(result, 0) end
+  return ok, result
 end
 
 -- Runs functions side by side and returns their results in order, json.null for nil. When one
@@ -296,9 +342,11 @@ end
 function tasks.parallel(list)
   tasks.refuse_loading("parallel")
   local parent = tasks.current
+  local scope = parent.scope
   local function wrong(message) tasks.misuse(message, "parallel { function() ... end, function() ... end }") end
   if type(list) ~= "table" then wrong("parallel takes a list of functions, got a " .. type(list)) end
   if not co_isyieldable() then error(refusal("parallel"), 0) end
+  refuse_here(scope, "parallel", "parallel")
   local count = rawlen(list)
   for i = 1, count do
     local item = rawget(list, i)
@@ -313,10 +361,10 @@ function tasks.parallel(list)
   end
   local results = setmetatable({}, codec.ARRAY)
   if count == 0 then return results end
-  parent.forks = parent.forks + 1
+  scope.forks = scope.forks + 1
   local children = {}
   for i = 1, count do
-    local path = parent.path .. "/" .. parent.forks .. "." .. i
+    local path = scope.path .. "/" .. scope.forks .. "." .. i
     local fn = rawget(list, i)
     local child = new_task(parent.root, path, fn, fn)
     child.parent = parent
@@ -341,10 +389,10 @@ local busy = setmetatable({}, { __mode = "k" }) -- waits for an effect: nobody e
 local pass
 
 -- An effect was requested inside `co`: hand it up and bring the result down.
-local function relay(co, operation, arguments, what)
+local function relay(co, operation, arguments, what, key)
   if not co_isyieldable() then return pass(co, co_resume(co, false, refusal(what))) end
   busy[co] = true
-  local ok, value = co_yield(HOST, operation, arguments, what)
+  local ok, value = co_yield(HOST, operation, arguments, what, key)
   busy[co] = nil
   return pass(co, co_resume(co, ok, value))
 end
@@ -396,6 +444,10 @@ function coroutines.yield(...)
   if not co_isyieldable() then
     local where, advice = callback()
     error("coroutine.yield cannot be called inside " .. where .. ": " .. advice, 2)
+  end
+  local scope = tasks.current.scope
+  if rawequal(scope.thread, co_running()) then -- what comes after it would count as inside
+    error("coroutine.yield cannot leave the function of " .. scope.title, 2)
   end
   return co_yield(...)
 end

@@ -145,6 +145,21 @@ async def test_a_chunk_that_is_ended_leaves_the_globals_as_they_were(cell: Cell)
     assert await shown(cell, "x") == "1"
 
 
+async def test_functions_of_a_spell_that_a_chunk_casts_run_in_the_same_state(cell: Cell) -> None:
+    spell = "s = Spell.create { name = 's', run = function() n = State.increment 'n' return n end }"
+    assert await shown(cell, spell, "n = 0", "s:cast()", "n") == "1"
+    await failed(cell, "while true do end")
+    assert await shown(cell, "s:cast(), n") == "2\t2"
+    assert await shown(cell, "(State.get 'n')") == "2"
+
+
+async def test_a_closed_cell_makes_its_state_again(cell: Cell) -> None:
+    await shown(cell, "x = State.increment 'n'")
+    await cell.close()
+    assert await shown(cell, "x, (State.get 'n')") == "1\t1"
+    await cell.close()
+
+
 async def test_a_chunk_that_is_cancelled_leaves_the_globals_as_they_were(tmp_path: Path) -> None:
     clock = ManualClock()
     async with asyncio.timeout(20), open_host(tmp_path, clock=clock) as host:

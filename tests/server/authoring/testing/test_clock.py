@@ -103,3 +103,46 @@ async def test_a_sleeper_that_gives_up_does_not_move_the_time() -> None:
     async with asyncio.timeout(5):
         await clock.sleep(1)
     assert clock.time() == START + 1
+
+
+async def test_what_waits_for_a_wall_time_is_woken_then_and_no_timeout_counts_it() -> None:
+    clock = Computing().clock()
+
+    async def wait_and_nap(until: float, seconds: float) -> None:
+        async with clock.timeout(10):
+            await clock.sleep_until(until)
+            assert clock.time() == until
+            await clock.sleep(seconds)
+
+    async with asyncio.timeout(5):
+        await wait_and_nap(START + 3600, 9)
+        with pytest.raises(TimeoutError):
+            await wait_and_nap(START + 7200, 11)
+        assert clock.time() == START + 7210
+
+
+async def test_a_wall_time_may_end_what_waits_for_a_later_one() -> None:
+    clock = Computing().clock()
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            async with clock.timeout_at(START + 60):
+                await clock.sleep_until(START + 3600)
+        assert clock.time() == START + 60
+
+
+async def test_setting_the_time_ends_what_waits_for_an_earlier_one() -> None:
+    clock = Computing().clock()
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            async with clock.timeout(10), clock.timeout_at(START + 60):
+                await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    clock.set(START + 59)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    clock.set(START + 60)
+    async with asyncio.timeout(5):
+        await waiting

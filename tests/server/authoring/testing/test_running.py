@@ -36,7 +36,10 @@ NAPPER = """
 return Spell.create {
   name = "napper",
   budget = { seconds = 10 },
-  run = function(input) sleep(input.seconds) return now() end,
+  run = function(input)
+    for _ = 1, input.times or 1 do sleep(input.seconds) end
+    return now()
+  end,
 }
 """
 
@@ -474,10 +477,18 @@ class TestTime:
             """
             it("is stopped", function()
               local napper = spell "napper"
-              expect(napper:cast { seconds = 9 }).to_be_a "number"
-              expect(function() napper:cast { seconds = 11 } end).to_fail "limit.wall_clock"
+              expect(napper:cast { seconds = 4, times = 2 }).to_be_a "number"
+              local function too_long() napper:cast { seconds = 4, times = 3 } end
+              expect(too_long).to_fail "limit.wall_clock"
             end)
             """,
+        )
+
+    async def test_a_long_sleep_does_not_count_for_the_deadline(self, tmp_path: Path) -> None:
+        await passed(
+            tmp_path,
+            "it('sleeps', function() spell('napper'):cast { seconds = 300 * 86400 } "
+            "expect(now()).to_equal(1700000000 + 300 * 86400) end)",
         )
 
 
@@ -490,3 +501,149 @@ async def test_the_tests_of_the_bundled_spells_pass(tmp_path: Path) -> None:
         results = [result async for result in run_tests(project, files)]
     assert [result for result in results if not result.ok] == []
     assert len(results) >= 2 * len(files)
+
+
+SENDER = """
+return Spell.create {
+  name = "sender",
+  run = function(input, ctx)
+    local draft = ctx:step("draft", function() return { text = "Dear " .. input.to } end)
+    local ok, answer = pcall(ctx.ask, ctx, {
+      message = "Send '" .. draft.text .. "'?",
+      schema = { send = Schema.boolean "Whether to" },
+      expires = "24h",
+    })
+    if not ok then return answer.code end
+    return { sent = answer.send, at = now() }
+  end,
+}
+"""
+
+
+class TestQuestions:
+    async def test_answers_are_given_in_their_order(self, tmp_path: Path) -> None:
+        await passed(
+            tmp_path,
+            """
+            it("asks", function()
+              local person = mock.ask { { send = true }, "decline", "expire", { send = false } }
+              local sender = spell "sender"
+              expect(sender:cast { to = "Ann" }.sent).to_equal(true)
+              expect(sender:cast { to = "Bob" }).to_equal "ask.declined"
+              expect(sender:cast { to = "Cid" }).to_equal "ask.expired"
+              expect(now()).to_equal(1700000000 + 24 * 3600)
+              expect(sender:cast { to = "Dee" }.sent).to_equal(false)
+              expect(#person.questions()).to_equal(4)
+              expect(person.questions()[1].message).to_equal "Send 'Dear Ann'?"
+            end)
+            """,
+            sender=SENDER,
+        )
+
+    async def test_a_function_answers_by_what_is_asked(self, tmp_path: Path) -> None:
+        await passed(
+            tmp_path,
+            """
+            it("asks", function()
+              mock.ask(function(question)
+                if question.message:find "Bob" then return "decline" end
+                return { send = question.schema.required[1] == "send" }
+              end)
+              expect(spell("sender"):cast { to = "Ann" }.sent).to_equal(true)
+              expect(spell("sender"):cast { to = "Bob" }).to_equal "ask.declined"
+            end)
+            """,
+            sender=SENDER,
+        )
+
+    async def test_a_question_nobody_answers_fails_the_test(self, tmp_path: Path) -> None:
+        where, message = await failure(tmp_path, 'spell("sender"):cast { to = "A" }', sender=SENDER)
+        assert where == "spells/it_test.lua:2"
+        assert message == "the test has no answer, and \"Send 'Dear A'?\" was asked"
+
+    async def test_an_answer_that_does_not_fit_fails_the_test(self, tmp_path: Path) -> None:
+        body = 'mock.ask { { sent = true } }\nspell("sender"):cast { to = "A" }'
+        where, message = await failure(tmp_path, body, sender=SENDER)
+        assert where == "spells/it_test.lua:3"
+        assert "what does not fit" in message
+
+    async def test_what_the_test_declares_itself_may_ask(self, tmp_path: Path) -> None:
+        await passed(
+            tmp_path,
+            """
+            it("asks", function(ctx)
+              mock.ask { { ok = true }, "expire", "decline", { ok = false } }
+              local own = Spell.create {
+                name = "own",
+                run = function(_, ctx) return ctx:ask { message = "May I?" } end,
+              }
+              expect(own:cast {}).to_equal { ok = true }
+              expect(function() own:cast {} end).to_fail "ask.expired"
+              expect(function() ctx:ask { message = "m" } end).to_fail "ask.declined"
+              expect(ctx:ask { message = "And I?" }.ok).to_equal(false)
+            end)
+            """,
+        )
+        source = "it('asks', function(ctx) pcall(ctx.ask, ctx, { message = 'm' }) end)"
+        [result] = await run(tmp_path, source)
+        assert result.error is not None
+        assert result.error.message == "the test has no answer, and 'm' was asked"
+
+
+KEEPER = """
+return Spell.create {
+  name = "keeper",
+  run = function(input)
+    State.set("seen", true, { ttl = "1h" })
+    return State.transaction(function()
+      local left = State.get("left", 10) - input.take
+      if left < 0 then error { code = "empty" } end
+      State.set("left", left)
+      return left
+    end)
+  end,
+}
+"""
+
+
+class TestState:
+    async def test_transactions_and_expiry_hold_in_the_store_of_the_test(
+        self, tmp_path: Path
+    ) -> None:
+        await passed(
+            tmp_path,
+            """
+            it("keeps", function()
+              local keeper = spell "keeper"
+              expect(keeper:cast { take = 7 }).to_equal(3)
+              expect(function() keeper:cast { take = 4 } end).to_fail "empty"
+              expect((keeper.state.get "left")).to_equal(3)
+              expect((keeper.state.get "seen")).to_equal(true)
+              sleep "2h"
+              expect((keeper.state.get "seen")).to_be_nil()
+              keeper.state.set("left", 1, { ttl = "30m" })
+              sleep "30m"
+              expect(keeper:cast { take = 2 }).to_equal(8)
+            end)
+            """,
+            keeper=KEEPER,
+        )
+
+    async def test_a_change_is_seen_by_who_watches(self, tmp_path: Path) -> None:
+        await passed(
+            tmp_path,
+            """
+            it("watches", function()
+              local keeper, seen = spell "keeper", {}
+              local since = keeper.state.set("start", 1)
+              keeper:cast { take = 1 }
+              for change in keeper.state.watch("l", { since = since }) do
+                seen[#seen + 1] = change.key .. "=" .. change.value
+                if change.value == 8 then break end
+                keeper:cast { take = 1 }
+              end
+              expect(seen).to_equal { "left=9", "left=8" }
+            end)
+            """,
+            keeper=KEEPER,
+        )
