@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmspell.errors import LlmspellError
@@ -12,6 +12,7 @@ from llmspell.runtime.engine import (
     Canceled,
     Finished,
     Loaded,
+    Noted,
     Program,
     Requested,
     Script,
@@ -56,6 +57,10 @@ class Bench:
     context: ScriptContext = field(
         default_factory=lambda: ScriptContext(run_id="run", now=1000.5, seed=b"seed")
     )
+
+    def resumed(self, *steps: str) -> Bench:
+        """Return a bench of runs in which these steps, by key, ended in an earlier process."""
+        return replace(self, context=replace(self.context, steps=frozenset(steps)))
 
     async def load(self, source: str, modules: Mapping[str, str] | None = None) -> Any:
         """Return the declaration of a file."""
@@ -114,6 +119,9 @@ async def drive(script: Script, task: int, answer: Answer, *, now: float = 2000.
                     return outcome
                 case Requested():
                     waiting.append(event)
+                case Noted(_, operation, arguments, key):
+                    outcome.requests.append((operation, arguments))
+                    outcome.keys.append(key)
                 case Loaded() | Finished() | Canceled():
                     pass
         assert waiting, "the script waits for nothing"

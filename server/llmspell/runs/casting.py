@@ -360,6 +360,7 @@ class Casting:
                 now=run.created_at,
                 seed=(run.seed or run.id).encode(),
                 message=self._caller.message,
+                steps=self._journal.steps(),
             ),
             is_child=self._parent is not None,
         )

@@ -227,6 +227,12 @@ class Journal:
         self._moved()
         return row
 
+    def steps(self) -> frozenset[str]:
+        """Return the keys of the steps whose end is recorded and not recalled yet."""
+        if not self._left:
+            return frozenset()
+        return frozenset(key for key, row in self._left.items() if row.record.kind == "step")
+
     def peek(self, key: str) -> Row | None:
         """Return what was recorded of an effect without taking it."""
         return self._left.get(key)

@@ -54,7 +54,10 @@ from llmspell.runs.state_effects import StateEffects
 from llmspell.runs.work import Work
 from llmspell.spec.declaration import AgentSpec
 from llmspell.spec.reading import read_spec
-from llmspell.values import JSON, Object, dumps
+from llmspell.values import JSON, Object, canonical, dumps
+
+INLINE_KEPT = 64
+"""Declarations of one run that are kept ready: checking one costs more than all else of a call."""
 
 SHORT_SECONDS = 5.0
 """A sleep up to this long keeps its process; what is longer survives a restart."""
@@ -86,6 +89,7 @@ class Performer:
         self._settle = settle
         self._state = StateEffects(work)
         self._records = self._record_bytes = 0
+        self._inline: dict[bytes, Castable] = {}
 
     async def drive(self, driver: Driver, path: str | None = None) -> Any:
         """Run a driver to its end: perform what it yields and send it the results.
@@ -375,10 +379,16 @@ class Performer:
         own = self._work.castable
         if target.get("$kind") == "ref":
             return self._equipped(self._named(str(target["name"])), target.get("tools"))
-        spec = read_spec(target, own.origin, default_name="inline")
-        inline = make_castable(spec, own.origin, own.engine)
-        # A declaration made in the middle of a cast grants itself nothing.
-        return replace(inline, granted=own.granted, owner=own.state_name)
+        declared = canonical(target)
+        known = self._inline.get(declared)
+        if known is None:
+            spec = read_spec(target, own.origin, default_name="inline")
+            inline = make_castable(spec, own.origin, own.engine)
+            # A declaration made in the middle of a cast grants itself nothing.
+            known = replace(inline, granted=own.granted, owner=own.state_name)
+            if len(self._inline) < INLINE_KEPT:
+                self._inline[declared] = known
+        return known
 
     def _named(self, name: str) -> Castable:
         granted = self._work.castable.granted

@@ -13,12 +13,12 @@ script is given the messages of before in the order of before.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 from llmspell.effects.effect import (
-    BeginStep,
     BeginTransaction,
     CommitTransaction,
     Effect,
@@ -29,8 +29,10 @@ from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanc
 from llmspell.runs.journal import Journal
 from llmspell.runs.operations import read_operation
 from llmspell.runs.parking import Tree
-from llmspell.runtime.engine import Canceled, Finished, Requested, Script, ScriptEvent
+from llmspell.runtime.engine import Canceled, Finished, Noted, Requested, Script, ScriptEvent
 from llmspell.values import JSON, FunctionRef
+
+log = logging.getLogger(__name__)
 
 Perform: TypeAlias = Callable[[Effect, str], Coroutine[Any, Any, Any]]
 """Performs an effect that has this key: returns its result, or raises `LlmspellError`."""
@@ -193,6 +195,13 @@ class ScriptSession:
             self._effects[task] = event.task
             self._open[event.call] = task
             task.add_done_callback(partial(self._ended, event))
+        elif isinstance(event, Noted):
+            perform = self._performing.get(event.task)
+            if perform is not None:
+                note = _note(event, perform)
+                task = asyncio.get_running_loop().create_task(note)
+                self._effects[task] = event.task
+                task.add_done_callback(self._effects.pop)
         elif isinstance(event, Canceled) and event.call in self._open:
             self._unwanted.add(event.call)
             self._cancel(self._open[event.call])
@@ -295,6 +304,14 @@ class ScriptSession:
             await asyncio.wait(some)
 
 
+async def _note(note: Noted, perform: Perform) -> None:
+    """Perform what nobody waits for. Its failure is the next effect's too, which tells it."""
+    try:
+        await perform(read_operation(note.operation, note.arguments), note.key)
+    except LlmspellError as error:
+        log.debug("%s failed: %s", note.operation, error)
+
+
 async def _perform(request: Requested, perform: Perform) -> tuple[Any, str | None]:
     """Return the result of a request, and what its answer is marked with."""
     effect = read_operation(request.operation, request.arguments)
@@ -302,7 +319,7 @@ async def _perform(request: Requested, perform: Perform) -> tuple[Any, str | Non
     match effect:
         case ReadInTransaction() | ScanInTransaction():
             return result, None  # a resumed run reads what is there then
-        case BeginTransaction() | BeginStep() if not result.get("recorded"):
+        case BeginTransaction() if not result.get("recorded"):
             return result, request.key + BEGUN
         case CommitTransaction() if not result:
             return result, None

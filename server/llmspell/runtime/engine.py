@@ -68,6 +68,8 @@ class ScriptContext:
     seed: bytes = b""
     message: Object | None = None
     """What the door brought beyond the input."""
+    steps: frozenset[str] = frozenset()
+    """Keys of the steps that have ended in an earlier process: their values are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,16 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """The script tells of an effect and does not wait: it is not answered."""
+
+    task: int
+    operation: str
+    arguments: JSON
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Canceled:
     """The script has no use for a request any more: end the effect, then answer it all the same.
 
@@ -115,7 +127,7 @@ class Finished:
     value: JSON
 
 
-ScriptEvent: TypeAlias = Loaded | Requested | Canceled | Finished
+ScriptEvent: TypeAlias = Loaded | Requested | Noted | Canceled | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ The worker's Python passes frames on unread: the Lua kernel reads and writes the
 
     ["loaded", declaration, [name...]] | ["loaded"]     the latter: as expected
     ["request", task, call, operation, arguments, key]
+    ["note", task, operation, arguments, key]           as a request, and nothing is waited for
     ["cancel", call]                         end that effect, then answer it all the same
     ["done", task, ok, value]
     ["failed", error]                        the script is gone

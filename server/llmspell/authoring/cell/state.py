@@ -19,6 +19,7 @@ from llmspell.runtime.engine import (
     Finished,
     Isolation,
     Loaded,
+    Noted,
     Program,
     Requested,
     Script,
@@ -184,10 +185,12 @@ class _Turn:
         return events
 
     def _read(self, event: ScriptEvent) -> ScriptEvent:
-        if not isinstance(event, Finished | Requested) or event.task != self._task:
+        if not isinstance(event, Finished | Noted | Requested) or event.task != self._task:
             return event
         if isinstance(event, Requested):
             return Requested(event.call, 0, event.operation, event.arguments, event.key)
+        if isinstance(event, Noted):
+            return Noted(0, event.operation, event.arguments, event.key)
         self._has_ended = True
         value: JSON = event.value
         if event.ok:

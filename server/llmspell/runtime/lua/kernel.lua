@@ -68,7 +68,7 @@ local program -- name, source and modules, as a frame until the first message ne
 local function prepare(start)
   program = codec.read_frame(program)[1]
   context = start.context
-  tasks.host_calls = start.host_calls
+  tasks.host_calls, tasks.steps = start.host_calls, start.steps
   sandbox.prepare(context, program.modules, smatch(program.name, "^(.*/)[^/]*$") or "")
   errors.main_file = program.name
   return errors.load(program.name, program.source, S)

@@ -182,8 +182,12 @@ function ctx_methods.step(_, name, fn)
   end
   local path = tasks.current.scope.path
   local key, number = tasks.next_key()
-  local begun = tasks.perform("ctx:step", "step.begin", { name = name }, nil, key)
-  if begun.recorded then return begun.value end
+  if tasks.steps[key] then
+    local begun = tasks.perform("ctx:step", "step.begin", { name = name }, nil, key)
+    if begun.recorded then return begun.value end
+  else -- the host is told, and has nothing to say
+    tasks.note("ctx:step", "step.begin", { name = name }, key)
+  end
   local ok, result = tasks.within(path .. "/s" .. number, { title = "ctx:step" }, fn)
   if not ok then error(result, 0) end
   local value, problem = codec.plain(result)

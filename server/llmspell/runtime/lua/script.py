@@ -21,6 +21,7 @@ from llmspell.runtime.engine import (
     Canceled,
     Finished,
     Loaded,
+    Noted,
     Program,
     Requested,
     ScriptContext,
@@ -222,6 +223,7 @@ class LuaScript(Generic[WorkerT]):
         context = self._context
         return {
             "host_calls": self._limits.host_calls,
+            "steps": dict.fromkeys(context.steps, True),
             "context": {
                 "run_id": context.run_id,
                 "session": context.session,
@@ -274,6 +276,9 @@ class LuaScript(Generic[WorkerT]):
                 case ["request", int(task), int(call), str(operation), arguments, str(key)]:
                     events.append(Requested(call, task, operation, arguments, key))
                     self._open_requests += 1
+                    self._requests += 1
+                case ["note", int(task), "step.begin" as operation, arguments, str(key)]:
+                    events.append(Noted(task, operation, arguments, key))
                     self._requests += 1
                 case ["cancel", int(call)]:
                     events.append(Canceled(call))

@@ -24,6 +24,7 @@ local tasks = {
   now = 0.0, -- time of the last delivered answer
   message_bytes = 8 << 20,
   host_calls = math.maxinteger, -- effects the script may ask for
+  steps = {}, -- keys of the steps that ended in an earlier process
   fatal = nil, -- a report that ends the whole script
   current = nil, -- the task that runs
   dying = nil, -- what ran out of memory: has a `thread`, and `fn` when it is a task
@@ -292,10 +293,7 @@ function tasks.next_key()
   return scope.path .. ":" .. scope.effects, scope.effects
 end
 
--- Requests an effect and waits. Returns whether it worked, and its result or error object.
--- `functions_in` names the argument that may hold functions (a declaration); `key` is given where
--- the effect is the second half of another.
-function tasks.attempt(what, operation, arguments, functions_in, key)
+local function request(what, operation, arguments, functions_in)
   tasks.refuse_loading(what)
   if not co_isyieldable() then error(refusal(what), 0) end
   refuse_here(tasks.current.scope, what, operation)
@@ -309,6 +307,20 @@ function tasks.attempt(what, operation, arguments, functions_in, key)
     local message = what .. ": " .. #bytes .. " bytes; the limit is " .. tasks.message_bytes
     error(errors.new({ code = "input.too_large", message = message }, fn, what), 0)
   end
+  return bytes, fn
+end
+
+-- Tells the host of an effect, and goes on at once.
+function tasks.note(what, operation, arguments, key)
+  local bytes = request(what, operation, arguments)
+  tasks.emit("\x95" .. text("note") .. integer(tasks.current.root) .. text(operation) .. bytes .. text(key))
+end
+
+-- Requests an effect and waits. Returns whether it worked, and its result or error object.
+-- `functions_in` names the argument that may hold functions (a declaration); `key` is given where
+-- the effect is the second half of another.
+function tasks.attempt(what, operation, arguments, functions_in, key)
+  local bytes, fn = request(what, operation, arguments, functions_in)
   local ok, value = co_yield(HOST, operation, bytes, what, key or tasks.next_key())
   if not ok then value = errors.new(type(value) == "table" and value or { message = tostring(value) }, fn, what) end
   if rawequal(value, codec.null) then value = nil end
