@@ -30,8 +30,8 @@ CLIENTS := tests/interop/node_modules/.installed
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
 
-.PHONY: help demo test check setup fmt lint layers reference types unit durability interop attacks soak \
-        bench docs lock build clean
+.PHONY: help demo test check setup fmt lint layers reference types unit durability interop attacks \
+        soak bench docs lock build clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,7 @@ attacks: $(DEV) ## run hostile and broken input against the server
 soak: $(DEV) ## run the property tests with many more examples, and kill owners many more times
 	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
 	LLMSPELL_TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
+	LLMSPELL_TEST_KILLS=$(KILLS) LLMSPELL_TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
 
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -91,6 +92,7 @@ docs: $(DEV) ## write docs/reference and the editor types anew
 lock: $(DEV) ## write both locks anew, with the newest versions allowed
 	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	echo dbos | $(LOCK) --upgrade -o benchmarks/requirements-dbos.txt -
 	$(NPM) update --package-lock-only
 
 build: $(DEV) ## make the wheel and the source distribution in dist/

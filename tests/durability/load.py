@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import random
@@ -219,7 +220,7 @@ class Served:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 body = answer.read().decode()
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                 raise AssertionError(error.read().decode()) from error
             return None
