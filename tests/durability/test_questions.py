@@ -109,6 +109,23 @@ async def test_a_question_of_a_child_is_its_roots_too_and_is_answered_there(tmp_
         assert (await host.cast("above", {})).state == "input_required"
 
 
+async def test_who_follows_a_child_sees_its_end_through_its_parking(tmp_path: Path) -> None:
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host:
+        handle = await host.start("above", {})
+        await asked(handle)
+        child = await child_of(host, handle.id)
+        early = await host.run(child.id, caller=ME)
+        followers = [asyncio.ensure_future(ended(early))]
+        await parked(host, handle.id)
+        followers.append(asyncio.ensure_future(ended(await host.run(child.id, caller=ME))))
+        await asyncio.sleep(0)
+        assert not any(follower.done() for follower in followers)
+        await handle.answer({"ok": True})
+        for outcome in await asyncio.gather(*followers):
+            assert outcome.state == "completed"
+        assert (await ended(handle)).ok
+
+
 async def test_a_question_of_an_agents_tool_is_answered_at_the_root_and_asked_once(
     tmp_path: Path,
 ) -> None:

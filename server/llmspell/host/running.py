@@ -255,7 +255,8 @@ class Running:
         if handle is None or handle.live.run.is_final:
             return
         if handle.is_at_work:
-            handle.is_wanted = True  # it is being parked at this moment, or goes on by itself
+            # Being parked at this moment it must be woken again; at work it goes on by itself.
+            handle.is_wanted = handle.casting is not None and handle.casting.leaving is not None
             return
         self._alarms.forget(run_id)
         task = asyncio.get_running_loop().create_task(self._resume(handle, reason))

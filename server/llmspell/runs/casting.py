@@ -130,6 +130,7 @@ class Casting:
         if self.live.run.state == "submitted":
             self.live.enter("working")
         self._services.live[self.live.run.id] = self.live
+        self._services.opened[self.live.run.id] = self.live
         try:
             output, content = await self._outcome()
         except TimeoutError:
@@ -158,7 +159,7 @@ class Casting:
             del self._performer
             if self._root is self:
                 self._tree.stop()
-            if not self.live.run.is_final and not (self._root is self and self.leaving == "parked"):
+            if not self.live.run.is_final and self._root.leaving != "parked":
                 self.live.abandon()
         return outcome_of(self.live.run)
 
@@ -410,6 +411,8 @@ class Casting:
         try:
             outcome = await child.run()
         finally:
+            if not live.log.is_closed:
+                relay.cancel()  # the child is left, not ended: others may follow it further
             await asyncio.gather(relay, return_exceptions=True)
             if live.run.is_final:  # else the tree is left, and the child goes on with it
                 self.live.note("cast.ended", {**begun, "state": live.run.state}, key + ">")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from llmspell.clock import Clock
 from llmspell.config import LimitSettings, ModelSettings
@@ -40,6 +41,10 @@ class Services:
     """A run that the store does not know yet."""
     live: dict[str, LiveRun] = field(default_factory=dict[str, LiveRun])
     """The runs that are performed now, children among them."""
+    opened: WeakValueDictionary[str, LiveRun] = field(
+        default_factory=WeakValueDictionary[str, LiveRun]
+    )
+    """Every run that somebody has open: there is one object of each, parked or not."""
     history: int
     """Effects one run may record."""
     ask_seconds: float
@@ -63,11 +68,14 @@ class Services:
 
     async def reopen(self, tenant: str, run_id: str) -> LiveRun | None:
         """Return a run of the store to be performed again, or None when there is none."""
-        live = self.live.get(run_id)
+        live = self.live.get(run_id) or self.opened.get(run_id)
         if live is not None:
             return live
         run = await self.archive.find(tenant, run_id)
         if run is None:
             return None
         events = await self.archive.events(run_id)
-        return LiveRun(run, self.archive, self.clock, events=events)
+        if (live := self.opened.get(run_id)) is not None:
+            return live  # somebody else opened it during that read
+        live = self.opened[run_id] = LiveRun(run, self.archive, self.clock, events=events)
+        return live
