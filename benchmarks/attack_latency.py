@@ -20,6 +20,7 @@ from servers import ECHO
 
 from llmspell import Host
 from llmspell.errors import LlmspellError
+from llmspell.host.garbage import collect_seldom
 from llmspell.host.host import Host as OpenHost
 from llmspell.security.principals import Caller
 
@@ -98,6 +99,7 @@ def main() -> None:
         for name in ("echo", "honest"):
             source = ECHO.replace('name = "echo"', f'name = "{name}"')
             (project / "spells" / f"{name}.lua").write_text(source, encoding="utf-8")
+        collect_seldom()  # as an owner does
         asyncio.run(run(project, seconds))
 
 

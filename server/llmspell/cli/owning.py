@@ -25,6 +25,7 @@ from llmspell.bridge.hello import STOPPED
 from llmspell.config import Project, ServerSettings
 from llmspell.endpoints.auth import Authenticator, ensure_token, token_path
 from llmspell.errors import OwnerError, UsageError
+from llmspell.host.garbage import collect_seldom
 from llmspell.host.host import Host
 from llmspell.host.listening import Listener
 from llmspell.host.lock import OwnerLock
@@ -48,6 +49,7 @@ _T = TypeVar("_T")
 
 def run_loop(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a server's coroutine on the event loop servers use."""
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -338,6 +338,17 @@ class Journal:
         self._unwritten.records.append(record)
         self._unwritten.bytes += len(_encode(record))
 
+    async def begin(self, key: str, kind: str, name: str, value: JSON) -> None:
+        """Record that an effect began and what it waits for, written when this returns.
+
+        What begins in the same turn of the event loop is one commit: thousands
+        may begin at once.
+        """
+        record = self._made(key, kind, name, value, ok=True, begun=True)
+        self._unwritten.records.append(record)
+        await asyncio.sleep(0)
+        await self.flush()
+
     @property
     def is_heavy(self) -> bool:
         """Whether so much is noted that it should be written."""

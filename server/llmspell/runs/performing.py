@@ -189,7 +189,7 @@ class Performer:
             due = cast("float | None", self._work.journal.begun(key))
             if due is None:
                 due = round(clock.time() + effect.seconds, 6)
-                await self._work.journal.record(key, "sleep", name, due, begun=True)
+                await self._work.journal.begin(key, "sleep", name, due)
             with self._work.tree.waits(due):
                 await clock.sleep_until(due)
         self._work.journal.note(key, "sleep", name, None)

@@ -17,6 +17,9 @@ from queue import Empty, SimpleQueue
 
 from llmspell.errors import InternalError, LlmspellError, StateError
 
+RELEASED_AT_ONCE = 100
+"""Who waited for a sync is released in turns of so many."""
+
 
 class GroupCommit:
     """Shares calls of `sync` among those who wait for one, all on one event loop.
@@ -86,8 +89,14 @@ class GroupCommit:
             waiting[0].get_loop().call_soon_threadsafe(_settle, waiting, error)
 
 
-def _settle(futures: list[asyncio.Future[None]], error: LlmspellError | None) -> None:
-    for future in futures:
+def _settle(
+    futures: list[asyncio.Future[None]], error: LlmspellError | None, start: int = 0
+) -> None:
+    """Release futures, some at a time: each wakes a task, and others want a turn of the loop."""
+    after = start + RELEASED_AT_ONCE
+    if after < len(futures):
+        futures[start].get_loop().call_soon(_settle, futures, error, after)
+    for future in futures[start:after]:
         if future.done():  # its waiter was cancelled
             continue
         if error is None:
