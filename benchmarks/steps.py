@@ -2,9 +2,10 @@
 
     python benchmarks/steps.py [PYTHON]
 
-Steps of a spell, model calls (of `scripted/echo`, which answers at once) and
-transactions of state, each durable before the spell goes on: first one run by
-itself, then 64 runs at once, which share their syncs. The bare fdatasync appends
+Steps of a spell (on record when the process dies, without a sync of their own),
+model calls (of `scripted/echo`, which answers at once) and transactions of
+state (both durable before the spell goes on): first one run by itself, then 64
+runs at once, which share their syncs. The bare fdatasync appends
 to a file as many bytes as the store wrote to its log for a step, on the same
 disk, one after the other: what the disk takes, and no more. Wall time of one
 step, what a cast costs besides divided among its steps. Times follow the disk
@@ -222,6 +223,8 @@ def compare(title: str, at_once: int, disk: Disk, spells: Spells, others: dict[s
             f"{each.name:40} {statistics.median(each.wall_us):8.0f} {min(each.wall_us):7.0f} "
             f"{statistics.median(each.cpu_us):7.0f} {_ratio(each, figures[0]):7.2f}"
         )
+    if at_once > 1:
+        return  # throughput against syncs one after the other: no latency to hold to the goal
     ratio = _ratio(figures[1], figures[0])
     kept = "kept" if ratio <= GOAL else "missed"
     print(f"ctx:step takes {ratio:.2f} bare fdatasyncs; the goal of at most {GOAL:g} is {kept}")

@@ -54,6 +54,7 @@ from llmspell.runs.state_effects import StateEffects
 from llmspell.runs.work import Work
 from llmspell.spec.declaration import AgentSpec
 from llmspell.spec.reading import read_spec
+from llmspell.state.store import Durability
 from llmspell.values import JSON, Object, canonical, dumps
 
 INLINE_KEPT = 64
@@ -209,7 +210,10 @@ class Performer:
     async def _end_step(self, effect: EndStep, key: str) -> None:
         await self._work.act()
         await self._work.caught_up()
-        await self._work.journal.record(key, "step", effect.name, effect.value)
+        # Its effects have their own promises; the step itself can be done again after a power cut.
+        await self._work.journal.record(
+            key, "step", effect.name, effect.value, durability=Durability.WRITTEN
+        )
         self._work.live.note("step.ended", {"name": effect.name}, key)
 
     async def _continue_as_new(self, effect: ContinueAsNew, key: str) -> None:
