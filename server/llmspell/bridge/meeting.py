@@ -179,7 +179,7 @@ def _approach(state: Path, line: bytes, *, may_kill: bool = False) -> Waiting[Me
         return None
     try:
         meeting = yield from _greet(state, connection, line, may_kill=may_kill)
-    except BaseException:
+    except BaseException:  # whatever ends this, the descriptor must not stay open
         connection.close()
         raise
     if meeting is None:

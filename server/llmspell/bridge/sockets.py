@@ -52,7 +52,7 @@ def dial(state: Path) -> socket.socket | None:
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         connection.close()
         return None
-    except BaseException:
+    except BaseException:  # whatever ends this, the descriptor must not stay open
         connection.close()
         raise
     return connection

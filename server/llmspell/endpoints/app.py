@@ -249,7 +249,7 @@ async def serve_http(
         await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
-    except BaseException:
+    except BaseException:  # a cancelled start too must leave no socket behind
         task.cancel()
         listener.close()
         raise

@@ -316,7 +316,7 @@ class Host:
         claimed.casting = casting
         try:
             await casting.live.save(Durability.DURABLE)
-        except BaseException:
+        except BaseException:  # a cancelled caller too: the question is open again
             claimed.casting = None
             raise
         return self._given(casting)
@@ -595,7 +595,7 @@ class Host:
         handle = self._running.hold(live)
         try:
             await live.save(Durability.DURABLE, also=also)
-        except BaseException:
+        except BaseException:  # a cancelled caller too: nobody would ever begin this run
             self._running.give_up(handle)
             raise
         return handle

@@ -47,7 +47,7 @@ class Listener:
             temporary.replace(self._bound)
             if self._bound != self._link:
                 self._point_to_it()
-        except BaseException:
+        except BaseException:  # whatever ends this, the socket must not stay open
             self.socket.close()
             raise
 
