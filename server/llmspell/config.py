@@ -188,6 +188,12 @@ class RunSettings(_Section):
         validate_default=True,
         description="Size of the runs kept of one principal, the newest.",
     )
+    wait: Seconds = Field(
+        default="40s",
+        validate_default=True,
+        gt=0,
+        description="How long a caller of an MCP tool waits before it is given a handle of the run.",
+    )
     ask: Seconds = Field(
         default="24h", validate_default=True, description="How long a question waits for an answer."
     )

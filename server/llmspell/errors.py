@@ -39,6 +39,8 @@ The tree:
     │   ├── RunNotCancelable      run.not_cancelable
     │   ├── RunNotWaiting         run.not_waiting
     │   ├── RunInterrupted        run.interrupted
+    │   ├── RunTooLong            run.too_long
+    │   ├── RunProtocolError      run.protocol_error
     │   ├── RunDiverged           run.diverged
     │   ├── RunCollected          run.collected
     │   ├── IdempotencyConflict   idempotency.conflict
@@ -72,6 +74,8 @@ The tree:
     │   └── OwnerVersion          owner.version
     ├── AccessError               access.refused
     │   ├── AccessUnauthenticated access.unauthenticated
+    │   ├── AccessForbidden       access.forbidden
+    │   ├── AccessRateLimited     access.rate_limited
     │   ├── AccessHost            access.host
     │   └── AccessOrigin          access.origin
     ├── RemoteError               remote.failed
@@ -414,6 +418,22 @@ class RunInterrupted(RunError):
     retryable = True
 
 
+class RunTooLong(RunError):
+    """The run took longer than its spell lets a caller wait (`when_long = "fail"`), and was ended."""
+
+    code = "run.too_long"
+    hint_text = "cast it with less to do, or let the spell say when_long = 'handle'"
+
+
+class RunProtocolError(RunError):
+    """The spell ended its run with an error of the caller's protocol (`ctx:protocol_error`).
+
+    `data` is `{code, message}` as the wire is to carry them.
+    """
+
+    code = "run.protocol_error"
+
+
 class RunDiverged(RunError):
     """A resumed run asked for something else than it did before; `data` shows both sides."""
 
@@ -634,6 +654,21 @@ class AccessUnauthenticated(AccessError):
         "send 'Authorization: Bearer TOKEN'; the token is in the file 'token' of the state "
         "directory (.llmspell in the project)"
     )
+
+
+class AccessForbidden(AccessError):
+    """The caller is known, and may not do this; `data.scopes` names what it would need."""
+
+    code = "access.forbidden"
+    hint_text = "ask for a key or token with these scopes"
+
+
+class AccessRateLimited(AccessError):
+    """The caller sends more requests than the settings allow; `data.retry_after` is in seconds."""
+
+    code = "access.rate_limited"
+    retryable = True
+    hint_text = "wait, then try again; the setting is server.requests_per_minute"
 
 
 class AccessHost(AccessError):

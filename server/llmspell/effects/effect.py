@@ -241,6 +241,14 @@ class Ask:
     """JSON Schema of the answer, an object; None = a yes or no, `{"ok": boolean}`."""
     expires_seconds: float | None = None
     """None = the setting `runs.ask_seconds`."""
+    name: str = ""
+    """What the author calls the question; doors that name questions use it. "" = none."""
+    url: str = ""
+    """Page where the person answers out of band; the result is then whatever comes back, `{}` as
+    a rule. "" = a form of `schema`."""
+    request: Object | None = None
+    """Instead of a question: a request `{method, params}` to the caller's own client, made where
+    the door has such. The result is the client's answer as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from llmspell.host.door_records import DoorRecords
 from llmspell.host.state_interface import StateAdmin
 from llmspell.runs.record import Event, Outcome, Run, RunState
 from llmspell.security.principals import Caller
@@ -38,6 +39,15 @@ class Published:
     file: str = ""
     kind: str = "spell"
     """What the file returned: spell, agent, tool or workflow."""
+    bundle: str = ""
+    """The bundle it comes from; "" = the project's own."""
+    wait: float | None = None
+    """Seconds a caller waits before `when_long` decides; None = the setting `runs.wait`."""
+    when_long: Literal["handle", "wait", "fail"] = "handle"
+    task: Literal["optional", "required", "never"] = "optional"
+    """Whether a client that knows tasks gets one of it."""
+    icon: str = ""
+    """URL of an image that shows it; "" = none."""
     problem: Object | None = None
     """The error of a newer source that does not load, while this older version stays."""
 
@@ -106,6 +116,26 @@ class RunHandle(Protocol):
             RunNotWaiting: The run asks nothing, or not this.
             AskInvalid: The value does not fit, or several questions are open; nothing changed.
         """
+        ...
+
+
+class WaitedHandle(RunHandle, Protocol):
+    """A run whose caller waits for it; see `DoorHost.begin`. Ends with `leave` or `keep`."""
+
+    async def keep(self) -> None:
+        """Let the run go on without this caller: its record is durable when this returns, and
+        only `cancel` stops it."""
+        ...
+
+    async def leave(self) -> None:
+        """Stop waiting. The run stops when nobody else has it and its spell is not detached.
+
+        Does nothing after `keep` or a first `leave`.
+        """
+        ...
+
+    async def settled(self) -> Outcome:
+        """As `result`, but of several questions asked at once none is missing."""
         ...
 
 
@@ -260,6 +290,38 @@ class HostInterface(Protocol):
 
     async def close(self) -> None:
         """End what is under way and release everything. Closing twice is no error."""
+        ...
+
+
+class DoorHost(HostInterface, Protocol):
+    """The host as the doors of its own process see it: what makes no sense over a socket."""
+
+    @property
+    def records(self) -> DoorRecords:
+        """What doors keep for themselves across restarts."""
+        ...
+
+    async def begin(
+        self,
+        name: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> WaitedHandle:
+        """Begin a cast for a caller that waits; nothing is stored before the run acts or ends.
+
+        The caller ends its wait with `keep` or `leave`; until then it counts as
+        one who has the run. With `key`, or where the spell joins, several
+        callers may wait for one run.
+
+        Raises:
+            SpellNotFound: No such spell is published.
+            InputInvalid: The input does not fit; no run was made.
+            IdempotencyConflict: `key` was used for something else.
+            AccessForbidden: The caller may not cast it.
+        """
         ...
 
 

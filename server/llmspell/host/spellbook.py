@@ -304,6 +304,10 @@ def _published(castable: Castable, file: str, problem: Object | None) -> Publish
         version=castable.version,
         file=file,
         kind=spec.kind,
+        wait=spec.wait,
+        when_long=spec.when_long,
+        task=spec.task,
+        icon=spec.icon,
         problem=problem,
     )
 

@@ -55,6 +55,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """JSON Schema of the answer, an object."""
     asked_at: float
     expires_at: float
+    name: str = ""
+    """What its author calls it; "" = nothing."""
+    url: str = ""
+    """Page where it is answered out of band; "" = a form of `schema`."""
+    request: Object | None = None
+    """A request `{method, params}` to the caller's own client that stands in for a question."""
 
 
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):

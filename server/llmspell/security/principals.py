@@ -24,6 +24,8 @@ class Caller:
     door: Door = "cli"
     message: Object | None = None
     """What the door brought beyond the input (`ctx.message`)."""
+    scopes: frozenset[str] | None = None
+    """What it may do, in the words of `security.scopes`; None = everything."""
 
     def at(
         self, door: Door, *, session: str | None = None, message: Object | None = None

@@ -151,6 +151,25 @@ class SpellSpec(_Declared):
         default=None, gt=0, description="Casts of it at the same time; more wait for their turn."
     )
     needs: Needs = Field(default=Needs.model_construct(), description="What its code may reach.")
+    wait: Seconds | None = Field(
+        default=None,
+        gt=0,
+        description="How long a caller waits before `when_long` decides; the setting `runs.wait`.",
+    )
+    when_long: Literal["handle", "wait", "fail"] = Field(
+        default="handle",
+        description="What a caller gets then: a handle of the run, more waiting, or an error.",
+    )
+    detached: bool = Field(default=False, description="It goes on when every caller has left.")
+    join: bool = Field(
+        default=False, description="The same cast at the same time is cast once, and shared."
+    )
+    task: Literal["optional", "required", "never"] = Field(
+        default="optional", description="Whether a client that knows tasks gets one of it."
+    )
+    icon: str = Field(
+        default="", max_length=65536, description="An https or data URL of an image that shows it."
+    )
     read_only: bool = Field(default=False, description="It changes nothing.")
     destructive: bool | None = Field(default=None, description="It may delete or overwrite.")
     idempotent: bool = Field(default=False, description="Casting twice is as casting once.")

@@ -46,6 +46,8 @@ class Family(Enum):
     """Sources of the versions that runs were cast with: (version,)."""
     DEDUP = "dedup"
     """Idempotency keys: (tenant, principal, session, spell, key) to a run; they expire."""
+    DOOR = "door"
+    """What doors keep for themselves: (kind, id); they may expire."""
     SCHEDULE = "schedule"
     """Schedules: when each last fired."""
     TTL = "ttl"
