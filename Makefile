@@ -79,8 +79,8 @@ attacks: $(DEV) ## run hostile and broken input against the server
 
 soak: $(DEV) ## run the property tests with many more examples, and kill owners many more times
 	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
-	LLMSPELL_TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
-	LLMSPELL_TEST_KILLS=$(KILLS) LLMSPELL_TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
+	TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
+	TEST_KILLS=$(KILLS) TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
 
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done

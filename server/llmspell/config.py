@@ -11,8 +11,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -21,6 +22,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from llmspell import bridge
@@ -34,6 +36,8 @@ ENVIRONMENT_PREFIX = "LLMSPELL_"
 _RESERVED = frozenset({"PROJECT", "STATE", "CONFIG", "FAILPOINT", "ALLOW_NETWORK"})
 Seconds = Annotated[float, BeforeValidator(seconds_of)]
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
+_CONTROL_TOOLS = ("cast", "run_result", "run_cancel", "spell_search")
+_BUNDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _REFERENCE = re.compile(r"^\$\{(env|file):([^}]+)\}$")
 
 
@@ -131,6 +135,88 @@ class LimitSettings(_Section):
     )
 
 
+_ALGORITHMS = frozenset(
+    f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)
+) | {"EdDSA"}
+
+
+class OAuthSettings(_Section):
+    """`[server.oauth]`: whose tokens let in, with `auth = "oauth"`."""
+
+    issuer: str = Field(
+        default="",
+        description="URL of the authorization server, as its tokens name it (the claim iss).",
+    )
+    audience: list[str] = Field(
+        default_factory=list[str],
+        description="What tokens must be for (the claim aud); empty = this server's own URL, "
+        "with /mcp or /a2a.",
+    )
+    jwks_uri: str = Field(
+        default="",
+        description="Where the issuer's keys are; empty = what its metadata says, if that is on "
+        "the issuer's own host.",
+    )
+    algorithms: list[str] = Field(
+        default_factory=lambda: ["RS256", "ES256"],
+        min_length=1,
+        description="Algorithms that tokens may be signed with.",
+    )
+    scopes: list[str] = Field(
+        default_factory=lambda: ["cast", "read"],
+        min_length=1,
+        description="Scopes the issuer gives out for this server: a client is told to ask for "
+        "these.",
+    )
+    required_scopes: list[str] = Field(
+        default_factory=list[str], description="Scopes that every token must have."
+    )
+    scope_claim: str = Field(
+        default="scope", min_length=1, description="Claim with the scopes, a text or a list."
+    )
+    tenant_claim: str = Field(
+        default="",
+        description="Claim that is the tenant; empty = everybody is in the tenant default.",
+    )
+    leeway: Seconds = Field(
+        default="30s",
+        validate_default=True,
+        ge=0,
+        le=300,
+        description="How far the issuer's clock may be off.",
+    )
+
+    @field_validator("issuer", "jwks_uri")
+    @classmethod
+    def _safe(cls, url: str) -> str:
+        if url and not _is_safe(url):
+            raise ValueError("must be an https URL (http on this machine only)")
+        return url
+
+    @field_validator("algorithms")
+    @classmethod
+    def _asymmetric(cls, algorithms: list[str]) -> list[str]:
+        for algorithm in algorithms:
+            if algorithm not in _ALGORITHMS:
+                # A symmetric one would take the issuer's public key for a shared secret.
+                raise ValueError(f"{algorithm!r} is none of {', '.join(sorted(_ALGORITHMS))}")
+        return algorithms
+
+
+def _is_safe(url: str) -> bool:
+    """Return whether what is fetched from a URL comes from who it says."""
+    try:
+        parts = urlsplit(url)
+        name = parts.hostname
+    except ValueError:
+        return False
+    if not name or parts.query or parts.fragment or parts.username is not None:
+        return False
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and name in ("localhost", "127.0.0.1", "::1")
+    )
+
+
 class ServerSettings(_Section):
     """`[server]`: the HTTP door."""
 
@@ -138,9 +224,35 @@ class ServerSettings(_Section):
     port: int = Field(
         default=7777, ge=0, le=65535, description="Port to listen on; 0 = any free one."
     )
-    auth: Literal["token", "none"] = Field(
+    auth: Literal["token", "none", "keys", "oauth"] = Field(
         default="token",
-        description="token: the bearer token of the state directory; none: loopback only.",
+        description="token: the bearer token of the state directory; keys: API keys, see "
+        "'llmspell keys'; oauth: tokens of [server.oauth] issuer; none: everybody, on loopback "
+        "only.",
+    )
+    oauth: OAuthSettings = OAuthSettings()
+    public_url: str = Field(
+        default="",
+        pattern=r"^$|^https?://[^/?#\s]+$",
+        description="URL under which clients reach the server where that is not its address, "
+        "e.g. a proxy's: scheme and name alone.",
+    )
+    requests_per_minute: int = Field(
+        default=60_000,
+        gt=0,
+        description="Requests one principal may send in a minute, all at once or evenly.",
+    )
+    sessions: int = Field(
+        default=1000,
+        gt=0,
+        description="MCP sessions of one principal (protocol versions before 2026-07-28); "
+        "one more ends the one that was unused longest.",
+    )
+    session_idle: Seconds = Field(
+        default=7 * 86400.0, gt=0, description='How long an unused MCP session is kept, "7d".'
+    )
+    streams: int = Field(
+        default=1000, gt=0, description="Streams of changes one principal may hold open over MCP."
     )
     allowed_hosts: list[str] = Field(
         default_factory=list[str], description="Host names answered besides loopback ones."
@@ -266,6 +378,105 @@ class A2ASettings(_Section):
     default: str = Field(default="", description="Spell a message goes to when it names none.")
 
 
+class ProfileSettings(_Section):
+    """`[mcp.profiles.NAME]`: what the MCP clients of one kind are told; the rest as built in."""
+
+    clients: list[str] | None = Field(
+        default=None,
+        description="Beginnings of the names these clients give themselves, in any case.",
+    )
+    schemas: Literal["full", "no_composition", "plain"] | None = Field(
+        default=None,
+        description="Input schemas as they are, without anyOf, oneOf and allOf, "
+        "or of types, fields and enums only.",
+    )
+    name_length: int | None = Field(
+        default=None, gt=0, description="Longest tool name they take; longer ones are not listed."
+    )
+    tools: int | None = Field(
+        default=None, ge=0, description="Most tools they take, 0 = any; beyond it they search."
+    )
+    wait: Seconds | None = Field(
+        default=None, gt=0, description="How long their calls wait before they are given a handle."
+    )
+
+
+class McpSettings(_Section):
+    """`[mcp]`: the MCP door."""
+
+    catalogue: Literal["direct", "search"] = Field(
+        default="direct",
+        description="direct: every spell is a listed tool; search: only the tools to find and cast "
+        "them are.",
+    )
+    control_tools: list[Literal["cast", "run_result", "run_cancel", "spell_search"]] = Field(
+        default_factory=lambda: list(_CONTROL_TOOLS),
+        description="Tools offered beside the spells.",
+    )
+    search_above: int = Field(
+        default=30, ge=0, description="With more spells than this, spell_search is listed too."
+    )
+    page: int = Field(
+        default=1000, gt=0, le=10_000, description="Entries on one page of a list of tools."
+    )
+    result_bytes: Bytes = Field(
+        default="48KiB",
+        validate_default=True,
+        ge=1024,
+        description="Longest text of one result; a longer one is cut, with a way to the rest.",
+    )
+    task_after: Seconds = Field(
+        default="1s",
+        validate_default=True,
+        ge=0,
+        description="How long a call waits before a client that knows tasks is given one.",
+    )
+    profiles: dict[str, ProfileSettings] = Field(
+        default_factory=dict[str, ProfileSettings],
+        description="What clients are told that differ from the others.",
+    )
+    bundles: dict[str, list[str]] = Field(
+        default_factory=dict[str, list[str]],
+        description='Spells served at /mcp/NAME, by name: reports = ["report", "export_*"].',
+    )
+
+    resources: list[str] = Field(
+        default_factory=list[str],
+        description='Files of the project that are resources, by pattern: ["docs/**/*.md"].',
+    )
+
+    @field_validator("resources")
+    @classmethod
+    def _resources_are_in_the_project(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            parts = PurePosixPath(pattern).parts
+            if not parts or pattern.startswith("/") or ".." in parts:
+                raise ValueError(f"{pattern!r} is no pattern of files below the project")
+            if any("**" in part and part != "**" for part in parts):
+                raise ValueError(f"{pattern!r}: ** stands for whole directories, as in docs/**/*.md")
+        return patterns
+
+    @field_validator("bundles")
+    @classmethod
+    def _bundles_fit_an_address(cls, bundles: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in bundles:
+            if not _BUNDLE.fullmatch(name):
+                raise ValueError(
+                    f"the bundle {name!r}: a name is letters, digits, - and _, 64 at most"
+                )
+        return bundles
+
+    @model_validator(mode="after")
+    def _search_can_be_used(self) -> Self:
+        missing = {"cast", "spell_search"} - set(self.control_tools)
+        if self.catalogue == "search" and missing:
+            raise ValueError(
+                f'catalogue = "search" lists no spells; control_tools must have '
+                f"{' and '.join(sorted(missing))}"
+            )
+        return self
+
+
 class LogSettings(_Section):
     """`[log]`: what is written to the log."""
 
@@ -289,10 +500,12 @@ class Settings(_Section):
     state: StateSettings = StateSettings()
     owner: OwnerSettings = OwnerSettings()
     a2a: A2ASettings = A2ASettings()
+    mcp: McpSettings = McpSettings()
     log: LogSettings = LogSettings()
     publish: list[str] = Field(
         default_factory=lambda: ["*"],
-        description="Spells published, by name; * = all of the project.",
+        description="Spells published, by name; * = all of the project, bundle:NAME = a bundle of "
+        "llmspell.",
     )
     schedules: list[ScheduleSettings] = Field(
         default_factory=list[ScheduleSettings], description="What is cast by itself, and when."
@@ -434,7 +647,11 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
 
 
-_ITEMS: dict[str, type[BaseModel]] = {"providers": ProviderSettings, "schedules": ScheduleSettings}
+_ITEMS: dict[str, type[BaseModel]] = {
+    "providers": ProviderSettings,
+    "schedules": ScheduleSettings,
+    "profiles": ProfileSettings,
+}
 """Sections of which there are several: what one of them is."""
 
 

@@ -22,6 +22,8 @@ The tree:
     ├── OutputInvalid             output.invalid
     │   └── OutputTooLarge        output.too_large
     ├── SpellNotFound             spell.not_found
+    ├── ResourceNotFound          resource.not_found
+    ├── PromptNotFound            prompt.not_found
     ├── SpellRaised               spell.raised
     ├── NeedUndeclared            need.undeclared
     ├── LimitError                limit.exceeded
@@ -76,10 +78,13 @@ The tree:
     │   ├── AccessUnauthenticated access.unauthenticated
     │   ├── AccessForbidden       access.forbidden
     │   ├── AccessRateLimited     access.rate_limited
+    │   ├── AccessUnavailable     access.unavailable
     │   ├── AccessHost            access.host
     │   └── AccessOrigin          access.origin
+    ├── KeyNotFound               key.not_found
     ├── RemoteError               remote.failed
     │   └── RemoteUnreachable     remote.unreachable
+    ├── ClientFileError           client.file
     └── InternalError             internal
 
 An edge never formats an error of its own: it maps the class to its wire with
@@ -302,6 +307,20 @@ class SpellNotFound(LlmspellError):
 
     code = "spell.not_found"
     hint_text = "'llmspell spells' lists what is published"
+
+
+class ResourceNotFound(LlmspellError):
+    """No resource has this URI, or it is not the caller's to read."""
+
+    code = "resource.not_found"
+    hint_text = "resources/list and resources/templates/list name what there is"
+
+
+class PromptNotFound(LlmspellError):
+    """No published prompt has this name."""
+
+    code = "prompt.not_found"
+    hint_text = "prompts/list names what is published"
 
 
 class SpellRaised(LlmspellError):
@@ -671,6 +690,14 @@ class AccessRateLimited(AccessError):
     hint_text = "wait, then try again; the setting is server.requests_per_minute"
 
 
+class AccessUnavailable(AccessError):
+    """Nobody can be let in now: the issuer whose tokens count can't be asked for its keys."""
+
+    code = "access.unavailable"
+    retryable = True
+    hint_text = "try again in a moment; the server's log says what the issuer answered"
+
+
 class AccessHost(AccessError):
     """The request names a host this server does not answer to (DNS rebinding)."""
 
@@ -685,6 +712,13 @@ class AccessOrigin(AccessError):
     hint_text = "add the origin to the setting server.allowed_origins"
 
 
+class KeyNotFound(LlmspellError):
+    """There is no API key of this id."""
+
+    code = "key.not_found"
+    hint_text = "'llmspell keys list' shows those there are"
+
+
 class RemoteError(LlmspellError):
     """A remote agent answered with an error."""
 
@@ -696,6 +730,13 @@ class RemoteUnreachable(RemoteError):
 
     code = "remote.unreachable"
     retryable = True
+
+
+class ClientFileError(LlmspellError):
+    """A file of an MCP client cannot be read, or not be changed without harm to what it holds."""
+
+    code = "client.file"
+    hint_text = "'llmspell install CLIENT --print' shows what to put into it by hand"
 
 
 class InternalError(LlmspellError):

@@ -27,7 +27,7 @@ from llmspell.state.rocks import RocksStore
 from tests.durability.load import SPELLS, Account, Bridged, Served
 from tests.support.owners import OwnedProject, owned_project, wait_until
 
-KILLS = int(os.environ.get("LLMSPELL_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("TEST_KILLS", "5"))
 """How often, which `make soak` raises."""
 
 PER_ROUND = 20

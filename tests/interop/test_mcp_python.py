@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from llmspell.endpoints.app import serve_http
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.token import TokenAuthenticator
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.host.host import Host
 from tests.support.mcp import (
@@ -65,7 +65,7 @@ async def over_http(host: Host) -> AsyncGenerator[Transport]:
         if response.request.method == "GET":
             listening.set()
 
-    server = await serve_http(host, port=0, auth=Authenticator("token", TOKEN))
+    server = await serve_http(host, port=0, auth=TokenAuthenticator(TOKEN))
     # No time-out of its own: a stream of list changes is silent for long.
     headers = {"authorization": f"Bearer {TOKEN}"}
     hooks = {"response": [answered]}

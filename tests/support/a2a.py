@@ -12,7 +12,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from llmspell.endpoints.app import HttpServer, serve_http
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.authenticator import Authenticator
+from llmspell.endpoints.auth.token import TokenAuthenticator
 from llmspell.host.host import Host
 from llmspell.security.principals import local_caller
 
@@ -144,7 +145,7 @@ async def serving(
     """The real server on a free port of this machine, over a host with these spells."""
     async with open_host(directory, *names) as host:
         server = await serve_http(
-            host, port=0, auth=auth or Authenticator("token", TOKEN), default_skill=default_skill
+            host, port=0, auth=auth or TokenAuthenticator(TOKEN), default_skill=default_skill
         )
         try:
             yield Serving(host, server)

@@ -28,6 +28,7 @@ class Server:
 
     url: str
     token: str
+    """"" where the project's settings let everybody in."""
     project: Path
 
 
@@ -38,10 +39,10 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": roots, "LLMSPELL_ALLOW_NETWORK": "0"}
 
 
-def make_project(directory: Path, spells: Sequence[str]) -> Path:
+def make_project(directory: Path, spells: Sequence[str], settings: str = "") -> Path:
     """Make a project that holds these of the bundled spells, and return its directory."""
     (directory / "spells").mkdir(parents=True)
-    (directory / "llmspell.toml").write_text("", encoding="utf-8")
+    (directory / "llmspell.toml").write_text(settings, encoding="utf-8")
     for name in spells:
         shutil.copy(ROOT / "spells" / f"{name}.lua", directory / "spells")
     return directory
@@ -95,7 +96,8 @@ def running_server(project: Path) -> Generator[Server]:
         try:
             found = re.search(r"MCP +(\S+)/mcp", _announcement(process, log))
             assert found is not None
-            token = (project / ".llmspell" / "token").read_text(encoding="utf-8").strip()
+            kept = project / ".llmspell" / "token"
+            token = kept.read_text(encoding="utf-8").strip() if kept.exists() else ""
             yield Server(found[1], token, project)
         finally:
             process.terminate()

@@ -17,7 +17,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from llmspell.schedule import Schedule
-from llmspell.spec.declaration import AgentSpec, Budget, Needs, SpellSpec
+from llmspell.spec.declaration import (
+    AgentSpec,
+    Budget,
+    Needs,
+    PromptSpec,
+    ResourceSpec,
+    SpellSpec,
+)
 from llmspell.values import FunctionRef
 
 _EDITOR = Path(__file__).parent / "editor"
@@ -31,12 +38,16 @@ _CONSTRUCTED: dict[str, type[BaseModel]] = {
     "AgentFields": AgentSpec,
     "SpellFields": SpellSpec,
     "ToolFields": SpellSpec,
+    "PromptFields": PromptSpec,
+    "ResourceFields": ResourceSpec,
 }
 """What a constructor takes. The tables inside are called what their models are."""
 
 _HIDDEN = {
-    "SpellFields": {"kind", "line"},
-    "ToolFields": {"kind", "line", "workflow", "agent", "schedule"},
+    "SpellFields": {"kind", "line", "complete"},
+    "ToolFields": {"kind", "line", "complete", "workflow", "agent", "schedule"},
+    "PromptFields": {"line", "complete"},
+    "ResourceFields": {"line", "complete"},
     "Needs": {"net", "secrets", "files"},  # nothing grants them, so `spec.reading` refuses them
 }
 _ALIASES = {"input": "params"}
@@ -50,6 +61,12 @@ _SPECIAL: dict[tuple[type[BaseModel], str], str] = {
     (SpellSpec, "output"): "llmspell.Fields",
     (SpellSpec, "workflow"): "llmspell.Workflow",
     (SpellSpec, "agent"): "llmspell.Agent",
+    (SpellSpec, "prompts"): "llmspell.Prompt[]",
+    (SpellSpec, "resources"): "llmspell.Resource[]",
+    (PromptSpec, "arguments"): "llmspell.Fields",
+    (PromptSpec, "messages"): "string|fun(arguments: table, ctx: llmspell.Context): any",
+    (ResourceSpec, "params"): "llmspell.Fields",
+    (ResourceSpec, "read"): "fun(params: table, ctx: llmspell.Context): any",
 }
 """Fields that a constructor's value or a shorthand stands for."""
 

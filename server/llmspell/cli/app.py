@@ -20,6 +20,7 @@ from llmspell.cli.exec import exec_
 from llmspell.cli.info import info
 from llmspell.cli.init import init
 from llmspell.cli.install import install
+from llmspell.cli.keys import app as keys_app
 from llmspell.cli.place import Place
 from llmspell.cli.repl import repl
 from llmspell.cli.run import run as run_command
@@ -30,6 +31,7 @@ from llmspell.cli.state import app as state_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
 from llmspell.cli.test import spell_tests
+from llmspell.cli.uninstall import uninstall
 from llmspell.errors import LlmspellError, UsageError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -116,6 +118,7 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("call", call),
     ("info", info),
     ("install", install),
+    ("uninstall", uninstall),
     ("stop", stop),
     ("doctor", doctor),
     ("demo", demo),
@@ -126,6 +129,7 @@ for _name, _command in _COMMANDS:
 app.add_typer(spells_app, name="spells")
 app.add_typer(runs_app, name="runs")
 app.add_typer(state_app, name="state")
+app.add_typer(keys_app, name="keys")
 
 
 def run(arguments: list[str]) -> int:

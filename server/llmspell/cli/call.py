@@ -113,7 +113,8 @@ async def _own_token(place: Place, url: str) -> str | None:
 
     Whoever else listens on this machine must not be shown it.
     """
-    from llmspell.endpoints.auth import is_loopback, read_token
+    from llmspell.endpoints.auth.bind import is_loopback
+    from llmspell.endpoints.auth.token import read_token
     from llmspell.host.remote import RemoteHost
 
     asked = urlsplit(url if "://" in url else f"http://{url}")

@@ -25,7 +25,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 from llmspell.bridge.meeting import Address
-from llmspell.cli.install import bridge_command
+from llmspell.cli.clients.entry import bridge_command
 from llmspell.config import open_project
 from llmspell.errors import InternalError, LlmspellError, OwnerUnreachable
 from llmspell.host.remote import RemoteHost

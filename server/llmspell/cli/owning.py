@@ -23,7 +23,7 @@ from llmspell.authoring.cell.cell import Cells
 from llmspell.bridge.catalogue import write_catalogue
 from llmspell.bridge.hello import STOPPED
 from llmspell.config import Project, ServerSettings
-from llmspell.endpoints.auth import Authenticator, ensure_token, token_path
+from llmspell.endpoints.auth.token import token_path
 from llmspell.errors import OwnerError, UsageError
 from llmspell.host.garbage import collect_seldom
 from llmspell.host.host import Host
@@ -114,7 +114,7 @@ class HttpDoor:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._server: HttpServer | None = None
-        self._auth = ""
+        self._settings = ServerSettings()
         self._changing = asyncio.Lock()
 
     @property
@@ -126,15 +126,16 @@ class HttpDoor:
         """Return the addresses, or None when it is closed. Holds no token."""
         if self._server is None:
             return None
-        url = self._server.url
-        token = str(token_path(self._host.project.state)) if self._auth == "token" else None
+        url, auth = self._server.url, self._settings.auth
+        token = str(token_path(self._host.project.state)) if auth == "token" else None
         return {
             "url": url,
             "mcp": f"{url}/mcp",
             "a2a": f"{url}/a2a",
             "websocket": f"ws{url.removeprefix('http')}/a2a/ws",
             "card": f"{url}/.well-known/agent-card.json",
-            "auth": self._auth,
+            "auth": auth,
+            "issuer": self._settings.oauth.issuer if auth == "oauth" else None,
             "token_file": token,
         }
 
@@ -145,27 +146,50 @@ class HttpDoor:
             OwnerError: It is open already.
             ConfigError: The address can't be bound, or auth is `none` where others can reach it.
         """
-        from llmspell.endpoints.app import serve_http
-
         async with self._changing:
             if self._server is not None:
                 raise OwnerError(
                     f"this owner serves HTTP already, at {self._server.url}",
                     hint="use that, or end the 'llmspell serve' that opened it",
                 )
-            state = self._host.project.state
-            token = ensure_token(state) if settings.auth == "token" else ""
-            self._server = await serve_http(
+            self._server = await self._serve(settings)
+            self._settings = settings
+            return self._server
+
+    async def _serve(self, settings: ServerSettings) -> HttpServer:
+        from llmspell.endpoints.app import address_of, listen, serve_http, url_of
+        from llmspell.endpoints.auth.making import make_authenticator
+        from llmspell.endpoints.limits import RateLimit
+        from llmspell.endpoints.mcp.http import HttpLimits
+
+        project, clock = self._host.project, self._host.services.clock
+        listener = listen(settings.host, settings.port)
+        try:
+            return await serve_http(
                 self._host,
                 bind_host=settings.host,
-                port=settings.port,
-                auth=Authenticator(settings.auth, token),
+                listener=listener,
+                auth=await make_authenticator(
+                    settings,
+                    base_url=settings.public_url or url_of(*address_of(listener)),
+                    state=project.state,
+                    keys=self._host.api_keys,
+                    clock=clock,
+                ),
                 allowed_hosts=settings.allowed_hosts,
                 allowed_origins=settings.allowed_origins,
-                default_skill=self._host.project.settings.a2a.default,
+                default_skill=project.settings.a2a.default,
+                public_url=settings.public_url,
+                rate=RateLimit(settings.requests_per_minute, clock),
+                limits=HttpLimits(
+                    sessions=settings.sessions,
+                    session_idle=settings.session_idle,
+                    streams=settings.streams,
+                ),
             )
-            self._auth = settings.auth
-            return self._server
+        except BaseException:  # a cancelled start too must leave no socket behind
+            listener.close()
+            raise
 
     async def close(self, server: HttpServer | None = None) -> None:
         """Stop listening; with `server`, only if it is the one that listens. Idempotent."""

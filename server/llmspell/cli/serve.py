@@ -25,18 +25,18 @@ def serve(
         int | None, typer.Option(metavar="P", help="Port; 0 = any free one.  [default: 7777]")
     ] = None,
     auth: Annotated[
-        str | None, typer.Option(metavar="token|none", help="Who may call.  [default: token]")
+        str | None, typer.Option(metavar="token|keys|oauth|none", help="Who may call.  [default: token]")
     ] = None,
 ) -> None:
     """Serve MCP and A2A over HTTP until Ctrl-C."""
     from llmspell.cli.logs import set_up_logging
     from llmspell.cli.owning import run_loop
-    from llmspell.endpoints.auth import Authenticator, check_bind
+    from llmspell.endpoints.auth.bind import check_bind
 
     project = place_of(context).open({"server": {"host": host, "port": port, "auth": auth}})
     server = project.settings.server
-    if server.auth == "none":
-        check_bind(Authenticator("none"), server.host)
+    if server.auth == "none":  # said before anything is begun
+        check_bind("none", server.host)
     set_up_logging(project.settings.log)
     run_loop(_serve(project))
 
@@ -89,8 +89,13 @@ def _announce(project: Project, http: dict[str, Any]) -> None:
     typer.echo(f"  MCP    {http['mcp']}")
     typer.echo(f"  A2A    {http['a2a']}  {http['websocket']}")
     typer.echo(f"  card   {http['card']}")
-    if http["token_file"]:
-        typer.echo(f"  token  in {http['token_file']} (Authorization: Bearer ...)")
-    else:
-        typer.echo("  token  none: whoever reaches this address may call")
+    match http["auth"]:
+        case "token":
+            typer.echo(f"  token  in {http['token_file']} (Authorization: Bearer ...)")
+        case "keys":
+            typer.echo("  keys   see: llmspell keys list (Authorization: Bearer ...)")
+        case "oauth":
+            typer.echo(f"  tokens of {http['issuer']}")
+        case _:
+            typer.echo("  token  none: whoever reaches this address may call")
     typer.echo("Ctrl-C ends it.")

@@ -12,7 +12,9 @@ import socket
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -25,12 +27,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmspell import __version__
 from llmspell.endpoints.a2a.routes import routes as a2a_routes
-from llmspell.endpoints.auth import Authenticator, HostRule, check_bind
-from llmspell.endpoints.mcp.http import McpHttp
+from llmspell.endpoints.auth.authenticator import Authenticator
+from llmspell.endpoints.auth.bind import check_bind
+from llmspell.endpoints.auth.gate import Gate
+from llmspell.endpoints.auth.host_rule import HostRule
+from llmspell.endpoints.limits import RateLimit
+from llmspell.endpoints.mcp.http import HttpLimits, McpHttp
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError
-from llmspell.host.interface import HostInterface
+from llmspell.host.interface import DoorHost
+from llmspell.values import Object
+
+DOCUMENT_CACHE = "public, max-age=60"
+
+SECURITY_HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
+"""On every answer, of whichever door."""
 
 DRAIN_SECONDS = 3.0
 """How long calls under way may go on when the server is closed."""
@@ -67,11 +79,18 @@ class Doors:
 
 
 def build_doors(
-    host: HostInterface, *, auth: Authenticator, rule: HostRule, default_skill: str = ""
+    host: DoorHost,
+    *,
+    gate: Gate,
+    rule: HostRule,
+    default_skill: str = "",
+    public_url: str = "",
+    limits: HttpLimits | None = None,
+    origins: Sequence[str] = (),
 ) -> Doors:
     """Return the application over an open host, with the handles to end it in order."""
     endpoint = McpEndpoint(host)
-    mcp = McpHttp(endpoint, auth)
+    mcp = McpHttp(endpoint, gate, host.records, limits=limits, origins=origins)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -97,7 +116,8 @@ def build_doors(
         # Both, because a redirect of a POST is one that clients do not follow.
         Route("/mcp", mcp),
         Route("/mcp/", mcp),
-        *a2a_routes(host, auth, default_skill=default_skill),
+        *(_document(path, value) for path, value in gate.auth.documents().items()),
+        *a2a_routes(host, gate, default_skill=default_skill, public_url=public_url),
     ]
     app = Starlette(
         routes=routes,
@@ -110,7 +130,7 @@ def build_doors(
 
 
 def build_app(
-    host: HostInterface,
+    host: DoorHost,
     *,
     auth: Authenticator,
     rule: HostRule | None = None,
@@ -124,7 +144,18 @@ def build_app(
         default_skill: The setting `a2a.default`: the spell of a message that names none.
     """
     rule = rule or HostRule()
-    return build_doors(host, auth=auth, rule=rule, default_skill=default_skill).app
+    return build_doors(host, gate=Gate(auth), rule=rule, default_skill=default_skill).app
+
+
+def _document(path: str, value: Object) -> Route:
+    answer = msgspec.json.encode(value)
+
+    async def document(_: Request) -> Response:
+        return Response(
+            answer, headers={"cache-control": DOCUMENT_CACHE}, media_type="application/json"
+        )
+
+    return Route(path, document)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -163,8 +194,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """The base URL, without a slash at its end."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{self.port}"
+        return url_of(self.host, self.port)
 
     async def wait(self) -> None:
         """Return once the server has ended.
@@ -199,7 +229,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def serve_http(
-    host: HostInterface,
+    host: DoorHost,
     *,
     bind_host: str = "127.0.0.1",
     port: int = 7777,
@@ -207,22 +237,39 @@ async def serve_http(
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
     default_skill: str = "",
+    public_url: str = "",
+    rate: RateLimit | None = None,
+    limits: HttpLimits | None = None,
+    listener: socket.socket | None = None,
 ) -> HttpServer:
     """Listen, and return once requests are answered.
 
     Args:
         port: 0 takes any free one.
         allowed_hosts: Host names answered besides loopback ones and `bind_host`.
-        allowed_origins: Web origins that may call besides loopback ones.
+        allowed_origins: Web origins that may call besides loopback ones, and read the answers.
         default_skill: The setting `a2a.default`: the spell of a message that names none.
+        public_url: The setting of this name: what clients reach the server under.
+        rate: How often each principal may ask; as the settings have it by default when None.
+        limits: What each may hold open of MCP; as the settings have it by default when None.
+        listener: What `listen` returned, in place of the port.
 
     Raises:
         ConfigError: The address cannot be bound, or auth is `none` where others can reach it.
     """
-    check_bind(auth, bind_host)
-    listener = _bind(bind_host, port)
-    rule = HostRule(bind_host, allowed_hosts, allowed_origins)
-    doors = build_doors(host, auth=auth, rule=rule, default_skill=default_skill)
+    check_bind(auth.mode, bind_host, public_url)
+    listener = listener or listen(bind_host, port)
+    public = [urlsplit(public_url).netloc] if public_url else []
+    rule = HostRule(bind_host, [*allowed_hosts, *public], allowed_origins)
+    doors = build_doors(
+        host,
+        gate=Gate(auth, rate),
+        rule=rule,
+        default_skill=default_skill,
+        public_url=public_url,
+        limits=limits,
+        origins=allowed_origins,
+    )
     server = _Uvicorn(
         uvicorn.Config(
             doors.app,
@@ -235,6 +282,7 @@ async def serve_http(
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            headers=SECURITY_HEADERS,
             timeout_graceful_shutdown=1,
         )
     )
@@ -255,11 +303,18 @@ async def serve_http(
         raise
     finally:
         listening.cancel()
-    address = listener.getsockname()
-    return HttpServer(doors, server, task, (str(address[0]), int(address[1])))
+    return HttpServer(doors, server, task, address_of(listener))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address.
+
+    Args:
+        port: 0 takes any free one.
+
+    Raises:
+        ConfigError: It cannot be bound.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -270,3 +325,15 @@ def _bind(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             hint="is another server running there? choose a port with --port, or 0 for a free one",
         ) from None
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Return the address and the port that a socket is bound to."""
+    address = listener.getsockname()
+    return str(address[0]), int(address[1])
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of an address."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"

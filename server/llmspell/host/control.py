@@ -3,7 +3,8 @@
 This is what the command line and `Host.connect` speak with the owner; no edge
 does. Whoever can open the socket is the person the process belongs to, so every
 caller is `local:<uid>`, whatever a message says. The methods are in
-`host.control_methods` and `host.control_state`; the client half is `host.remote`.
+`host.control_methods`, `host.control_state` and `host.control_keys`; the client
+half is `host.remote`.
 
 Ending a connection ends what waits through it: its casts stop, and runs it
 began with `attached`. Runs begun with `start` alone go on.
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from llmspell.errors import InputTooLarge, InternalError, LlmspellError, OutputTooLarge, UsageError
-from llmspell.host import control_methods, control_state
+from llmspell.host import control_keys, control_methods, control_state
 from llmspell.host.control_methods import Client
 from llmspell.host.interface import HostInterface
 from llmspell.values import JSON, Object
@@ -42,7 +43,7 @@ Method: TypeAlias = Callable[[Object, AsyncExitStack], Awaitable[JSON]]
 when the connection ends, returns the result."""
 
 
-_METHODS = {**control_methods.METHODS, **control_state.METHODS}
+_METHODS = {**control_methods.METHODS, **control_state.METHODS, **control_keys.METHODS}
 
 
 class Request(msgspec.Struct):

@@ -55,6 +55,11 @@ class LiveHandle:
         self._is_canceled = False
 
     @property
+    def is_detached(self) -> bool:
+        """Whether it goes on when every caller has left."""
+        return self.casting is not None and self.casting.is_detached
+
+    @property
     def is_at_work(self) -> bool:
         """Whether a cast is under way for it."""
         return self.task is not None and not self.task.done()

@@ -25,8 +25,10 @@ from llmspell.errors import (
     SpellNotFound,
     UsageError,
 )
+from llmspell.host.api_keys import ApiKeys
 from llmspell.host.building import load_limits, make_engine, make_models, make_store
 from llmspell.host.chores import Chores
+from llmspell.host.door_records import DoorRecords
 from llmspell.host.first_save import FirstSave
 from llmspell.host.handles import LiveHandle
 from llmspell.host.interface import (
@@ -37,12 +39,15 @@ from llmspell.host.interface import (
     RunPage,
     Step,
 )
-from llmspell.host.keys import Keys, digest_of
+from llmspell.host.keys import Keys, digest_of, joining_key
+from llmspell.host.library import ProjectLibrary
+from llmspell.host.limited_run import limited
 from llmspell.host.lock import OwnerLock
 from llmspell.host.running import Running
 from llmspell.host.spellbook import Spellbook
 from llmspell.host.state_admin import StateOperations
 from llmspell.host.versions import Versions, source_castable
+from llmspell.host.waiting import Waiting
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable
@@ -54,6 +59,7 @@ from llmspell.runs.services import Services
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
 from llmspell.security.principals import Caller, local_caller
+from llmspell.security.scopes import require_cast, require_runs
 from llmspell.state.scopes import Scopes
 from llmspell.state.store import Durability, Store, Write
 from llmspell.values import JSON, Object
@@ -102,6 +108,7 @@ class Host:
             find=book.get,
             suggest=book.suggest,
             castable_of=self._versions.of,
+            resource_changed=self._resource_changed,
             new_live=self._new_live,
             history=project.settings.runs.history,
             ask_seconds=project.settings.runs.ask,
@@ -109,6 +116,12 @@ class Host:
         self._chores = Chores(self, project, store, book, clock)
         self.state = StateOperations(store, self._services.scopes, self._chores.checkpoints)
         """The state of spells, and its checkpoints."""
+        self.records = DoorRecords(store, clock)
+        """What doors keep for themselves."""
+        self.api_keys = ApiKeys(self.records, clock)
+        """The keys that HTTP may be opened with."""
+        self.library = ProjectLibrary(self, book)
+        """What there is to read, to fill in and to complete."""
         self._running = Running(self._services, clock, self._prepare_again, self._keys.end)
 
     @classmethod
@@ -246,8 +259,8 @@ class Host:
             IdempotencyConflict: `key` was used for something else.
             RunInterrupted: The host was closed meanwhile.
         """
-        castable = self._published(name)
-        if key is None:
+        castable = self._published(name, caller)
+        if key is None and not castable.spec.join:
             return await self._running.wait(self._prepare(castable, input, caller, timeout))
         found = await self._begun_with(key, castable, input, caller, timeout)
         if isinstance(found, Casting):
@@ -255,6 +268,48 @@ class Host:
         return await (
             self._running.join(found) if isinstance(found, LiveHandle) else found.result()
         )
+
+    async def begin(
+        self,
+        name: str,
+        input: JSON,
+        *,
+        caller: Caller | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Waiting:
+        """Begin a cast for a caller that waits; nothing is stored before the run acts or ends.
+
+        Raises:
+            SpellNotFound: No such spell is published.
+            InputInvalid: The input does not fit; no run was made.
+            IdempotencyConflict: `key` was used for something else.
+        """
+        castable = self._published(name, caller)
+        if key is None and not castable.spec.join:
+            found = self._prepare(castable, input, caller, timeout)
+        else:
+            found = await self._begun_with(key, castable, input, caller, timeout)
+        handle = self._running.begin(found) if isinstance(found, Casting) else found
+        return Waiting(handle, self._running.left)
+
+    def begin_part(self, castable: Castable, input: JSON, caller: Caller) -> Waiting:
+        """Begin a cast of a part of a published file, for a caller that waits.
+
+        Raises:
+            InputInvalid: The input does not fit; no run was made.
+        """
+        handle = self._running.begin(self._prepare(castable, input, caller, None))
+        return Waiting(handle, self._running.left)
+
+    async def wait_for(self, run_id: str, *, caller: Caller) -> Waiting:
+        """Wait for a run that was begun before, as one more of its callers.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+            RunCollected: It was deleted: it ended too long ago.
+        """
+        return Waiting(await self._find(run_id, caller), self._running.left)
 
     async def cast_source(
         self,
@@ -298,8 +353,8 @@ class Host:
             RunNotWaiting: The proposal is no run that waits for a spell.
             IdempotencyConflict: `key` was used for something else.
         """
-        castable = self._published(name)
-        if key is not None:
+        castable = self._published(name, caller)
+        if key is not None or (castable.spec.join and proposal is None):
             found = await self._begun_with(key, castable, input, caller, timeout)
             if isinstance(found, Casting):
                 return await self._started(found)
@@ -325,6 +380,7 @@ class Host:
         self, question: str, *, caller: Caller, data: Object | None = None
     ) -> RunHandle:
         """Make a run that waits for the choice of a spell: its state is `input_required`."""
+        require_cast(caller, "")
         live = self._proposed(data, caller)
         live.enter("input_required", message=question)
         await live.save(Durability.DURABLE)
@@ -339,11 +395,11 @@ class Host:
             RunNotFound: There is none the caller may see.
             RunCollected: It was deleted: it ended too long ago.
         """
-        return await self._running.find(run_id, caller)
+        return await self._find(run_id, caller)
 
     async def journal(self, run_id: str, *, caller: Caller) -> Sequence[Step]:
         """Return the recorded effects of a run, in the order they were recorded."""
-        await self._running.find(run_id, caller)
+        await self._find(run_id, caller)
         return [
             Step(
                 number=row.number,
@@ -369,6 +425,7 @@ class Host:
         origin = await (await self._running.find(run_id, caller)).record()
         if origin.parent is not None or not (origin.spell or origin.source):
             raise RunError(f"run {run_id} cannot be forked", hint="fork the run at its root")
+        require_cast(caller, origin.spell)
         castable = self._published(origin.spell) if current else await self._versions.of(origin)
         live = self._new_run(
             castable,
@@ -404,6 +461,7 @@ class Host:
         Raises:
             UsageError: `after` is no cursor of this list.
         """
+        require_runs(caller)
         await self._running.save()
         try:
             found, more, total = await self._archive.list(
@@ -435,6 +493,7 @@ class Host:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
+        await self.library.close()
         await self._chores.close()
         await self._running.close()
         await self._models.close()
@@ -443,6 +502,9 @@ class Host:
 
     # -- inside
 
+    def _resource_changed(self, tenant: str, uri: str) -> None:
+        self.library.updated(uri, tenant)
+
     async def _begin(self, *, watch: bool) -> None:
         await self._book.reload()
         await self._running.recover()
@@ -450,6 +512,7 @@ class Host:
         if watch:
             self._chores.begin()
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
+            self.library.begin_watching()
 
     async def _watch(self) -> None:
         try:
@@ -457,10 +520,17 @@ class Host:
         except Exception:  # a lost watcher must be seen, and must not end the server
             log.exception("watching the spells failed; changes are not seen until a restart")
 
-    def _published(self, name: str) -> Castable:
+    async def _find(self, run_id: str, caller: Caller) -> RunHandle:
+        """Return a run of the caller's, with what its scopes allow."""
+        require_runs(caller)
+        return await limited(await self._running.find(run_id, caller), caller)
+
+    def _published(self, name: str, caller: Caller | None = None) -> Castable:
         castable = self._book.get(name)
         if castable is None:
             raise SpellNotFound(f"no spell named {name!r}", hint=self._book.suggest(name))
+        if caller is not None:
+            require_cast(caller, name)
         return castable
 
     def _proposed(self, data: JSON, caller: Caller) -> LiveRun:
@@ -565,24 +635,31 @@ class Host:
 
     async def _begun_with(
         self,
-        key: str,
+        key: str | None,
         castable: Castable,
         input: JSON,
         caller: Caller | None,
         timeout: float | None,
     ) -> Casting | RunHandle:
-        """Return the run that `key` began, or a casting that is the first with it."""
+        """Return the run that `key` began, or a casting that is the first with it.
+
+        Without a key: the same cast that is under way, or a casting that others may join.
+        """
         caller = caller or local_caller()
-        casting = self._prepare(castable, input, caller, timeout, key=key)
+        casting = self._prepare(castable, input, caller, timeout)
         run = casting.live.run
         digest = digest_of(castable.version, run.input)
-        found = await self._keys.find(caller, castable.name, key, digest)
+        run.key = key if key is not None else joining_key(digest)
+        found = await self._keys.find(caller, castable.name, run.key, digest)
         if found is not None:
             try:
-                return await self._running.find(found, caller)
+                handle = await self._running.find(found, caller)
             except RunNotFound:
-                log.debug("the run of key %r is gone", key)
-        self._keys.begin(caller, castable.name, key, digest, run.id)
+                log.debug("the run of key %r is gone", run.key)
+            else:
+                if key is not None or not (await handle.record()).is_final:
+                    return handle
+        self._keys.begin(caller, castable.name, run.key, digest, run.id)
         return casting
 
     async def _started(self, casting: Casting) -> RunHandle:

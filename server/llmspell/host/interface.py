@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from llmspell.config import Project
 from llmspell.host.door_records import DoorRecords
+from llmspell.host.key_interface import KeyAdmin
+from llmspell.host.library_interface import Library, PublishedPrompt, PublishedResource
 from llmspell.host.state_interface import StateAdmin
 from llmspell.runs.record import Event, Outcome, Run, RunState
 from llmspell.security.principals import Caller
@@ -61,6 +64,11 @@ class Catalogue:
     spells: tuple[Published, ...]
     problems: tuple[Object, ...] = ()
     """Errors of files that publish nothing, each an error object with `where`."""
+    resources: tuple[PublishedResource, ...] = ()
+    """What can be read, sorted: resources before templates, each by URI. The project's files are
+    not among them; see `Library.resources`."""
+    prompts: tuple[PublishedPrompt, ...] = ()
+    """What can be filled in, sorted by name."""
 
     def get(self, name: str) -> Published | None:
         """Return the spell of this name, or None."""
@@ -134,6 +142,15 @@ class WaitedHandle(RunHandle, Protocol):
         """
         ...
 
+    async def let_go(self) -> None:
+        """Stop waiting and leave the run as it is: the caller's connection broke, and may be
+        back. Does nothing after `keep` or `leave`."""
+        ...
+
+    async def last(self, kind: str) -> Event | None:
+        """Return the newest event of a kind, or None; looks at the last 1,000 only."""
+        ...
+
     async def settled(self) -> Outcome:
         """As `result`, but of several questions asked at once none is missing."""
         ...
@@ -145,6 +162,11 @@ class HostInterface(Protocol):
     @property
     def state(self) -> StateAdmin:
         """What spells keep, and the database it is in, as their operator sees them."""
+        ...
+
+    @property
+    def api_keys(self) -> KeyAdmin:
+        """The keys that `auth = "keys"` lets in."""
         ...
 
     def catalogue(self) -> Catalogue:
@@ -297,8 +319,18 @@ class DoorHost(HostInterface, Protocol):
     """The host as the doors of its own process see it: what makes no sense over a socket."""
 
     @property
+    def project(self) -> Project:
+        """The project that is served, and its settings."""
+        ...
+
+    @property
     def records(self) -> DoorRecords:
         """What doors keep for themselves across restarts."""
+        ...
+
+    @property
+    def library(self) -> Library:
+        """The resources, prompts and completions of the project."""
         ...
 
     async def begin(
@@ -321,6 +353,15 @@ class DoorHost(HostInterface, Protocol):
             InputInvalid: The input does not fit; no run was made.
             IdempotencyConflict: `key` was used for something else.
             AccessForbidden: The caller may not cast it.
+        """
+        ...
+
+    async def wait_for(self, run_id: str, *, caller: Caller) -> WaitedHandle:
+        """Wait for a run that was begun before, as one more of its callers.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+            RunCollected: It was deleted: it ended too long ago.
         """
         ...
 

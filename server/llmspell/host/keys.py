@@ -75,7 +75,10 @@ class Keys:
     def end(self, run: Run) -> None:
         """Forget the key of a run that is over: it is in the store, or did nothing."""
         if run.key:
-            self._open.pop(_run_path(run), None)
+            path = _run_path(run)
+            kept = self._open.get(path)
+            if kept is not None and kept.run == run.id:  # another may have begun with it since
+                del self._open[path]
 
     def writes(self, run: Run) -> Sequence[Write]:
         """Return what stores the key of a run, if it has one."""
@@ -88,6 +91,11 @@ class Keys:
 
 def _run_path(run: Run) -> Key:
     return (run.tenant, run.principal, run.session, run.spell, run.key)
+
+
+def joining_key(digest: bytes) -> str:
+    """Return the key under which casts of a spell that joins find each other."""
+    return f"join:{digest.hex()}"
 
 
 def digest_of(version: str, input: JSON) -> bytes:

@@ -19,6 +19,7 @@ import msgspec
 from llmspell.bridge.meeting import Address, Meeting, UnreachableError, connect, connect_or_spawn
 from llmspell.errors import CATALOGUE, LlmspellError, OwnerUnreachable
 from llmspell.host.interface import Catalogue, Pruned, RunHandle, RunPage, Step
+from llmspell.host.remote_keys import RemoteKeys
 from llmspell.host.remote_run import RemoteRun
 from llmspell.host.remote_state import RemoteState
 from llmspell.host.remote_wire import Wire
@@ -49,6 +50,7 @@ class RemoteHost:
         self.pid = meeting.pid
         """The owner's process id."""
         self.state = RemoteState(wire)
+        self.api_keys = RemoteKeys(wire)
         self._wire = wire
         self._listeners: list[Callable[[Catalogue], None]] = []
         self._catalogue = Catalogue(0, ())

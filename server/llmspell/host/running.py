@@ -156,15 +156,23 @@ class Running:
         try:
             return await handle.result()
         except asyncio.CancelledError:
-            if handle.waiters == 1 and not handle.is_given:
-                await asyncio.shield(self._stop(handle))
+            if handle.waiters == 1:
+                await asyncio.shield(self.left(handle))
             raise
         finally:
             handle.waiters -= 1
 
-    async def _stop(self, handle: LiveHandle) -> None:
+    async def left(self, handle: LiveHandle) -> None:
+        """Stop a run that nobody waits for any more, unless somebody has it or it is detached."""
+        run = handle.live.run
+        if handle.is_given or run.is_final or run.questions:
+            return
         try:
-            await handle.cancel()
+            if handle.is_detached:
+                handle.is_given = True
+                await handle.live.save(Durability.DURABLE)
+            else:
+                await handle.cancel()
         except RunError as error:  # it ended meanwhile
             log.debug("run %s: %s", handle.id, error)
 

@@ -25,6 +25,8 @@ class SourceFile:
     path: Path
     name: str
     """As errors name it, relative to the project."""
+    bundle: str = ""
+    """The bundle of llmspell it belongs to; "" = none."""
 
 
 def bundled_spells() -> Path:
@@ -37,20 +39,35 @@ def bundled_spells() -> Path:
     return inside if inside.is_dir() else package.parent.parent / "spells"
 
 
-def find_spells(root: Path, spells: Path) -> list[SourceFile]:
+def library_bundles() -> dict[str, Path]:
+    """Return the bundles that come with llmspell: each a directory of spells, by its name.
+
+    A bundle is published as a whole, and only where settings list it.
+    """
+    return {
+        path.name: path
+        for path in sorted(bundled_spells().iterdir())
+        if path.is_dir() and _holds_spells(path.name)
+    }
+
+
+def _holds_spells(folder: str) -> bool:
+    return not folder.startswith((".", "_")) and folder != "lib"
+
+
+def find_spells(root: Path, spells: Path, *, bundle: str = "") -> list[SourceFile]:
     """Return the spell files under `spells`, sorted by path.
 
-    Hidden directories, `lib/` (modules) and `*_test.lua` are no spells.
+    Hidden directories, `lib/` (modules), `*_test.lua` and the bundles of llmspell are no spells.
     """
     found: list[SourceFile] = []
+    has_bundles = spells.resolve() == bundled_spells().resolve()
     for directory, folders, files in os.walk(spells):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith((".", "_")) and name != "lib"
-        )
+        folders[:] = [] if has_bundles else sorted(filter(_holds_spells, folders))
         for file in sorted(files):
             if file.endswith(".lua") and not file.endswith("_test.lua"):
                 path = Path(directory, file)
-                found.append(SourceFile(path, source_name(root, path)))
+                found.append(SourceFile(path, source_name(root, path), bundle))
     return found
 
 

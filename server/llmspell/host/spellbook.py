@@ -13,23 +13,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmspell.config import Project
-from llmspell.errors import InternalError, LlmspellError, SpecDuplicate, SpecError, nearest
+from llmspell.errors import (
+    ConfigError,
+    InternalError,
+    LlmspellError,
+    SpecDuplicate,
+    SpecError,
+    nearest,
+)
 from llmspell.host.interface import Catalogue, Published
+from llmspell.host.shelf import Shelf, build_shelf
 from llmspell.host.sources import (
     SourceFile,
     bundled_spells,
     find_spells,
+    library_bundles,
     read_modules,
     read_source,
     source_name,
     version_of,
 )
 from llmspell.runs.castable import Castable, make_castable
+from llmspell.runs.parts import with_parts
 from llmspell.runtime.engine import Engine, Program, ScriptLimits
-from llmspell.spec.reading import Origin, read_spec
+from llmspell.spec.library import read_file
+from llmspell.spec.reading import Origin
 from llmspell.values import Object, canonical
 
 log = logging.getLogger(__name__)
+
+BUNDLE = "bundle:"
+"""What an entry of the setting `publish` begins with that names a bundle of llmspell."""
 
 DEBOUNCE_MS = 80
 """How long the watcher collects changes of files before it reloads."""
@@ -60,6 +74,9 @@ class Spellbook:
         self._limits = limits
         self._entries: dict[Path, Entry] = {}
         self._by_name: dict[str, Castable] = {}
+        self._parts: dict[str, Castable] = {}
+        self.shelf = Shelf()
+        """What is published to read and to fill in."""
         self._catalogue = Catalogue(generation=0, spells=())
         self._listeners: list[Callable[[Catalogue], None]] = []
         self._lock = asyncio.Lock()
@@ -72,6 +89,10 @@ class Spellbook:
     def get(self, name: str) -> Castable | None:
         """Return the published castable of a name, or None."""
         return self._by_name.get(name)
+
+    def part(self, label: str) -> Castable | None:
+        """Return a part of a published file by its label, or None; see `runs.parts`."""
+        return self._parts.get(label)
 
     def suggest(self, name: str) -> str:
         """Return a hint for a name that is not published."""
@@ -142,10 +163,10 @@ class Spellbook:
         """
         loaded = await self._engine.load(program, self._limits)
         origin = Origin(program.name, program.source.decode("utf-8", "replace"))
-        spec = read_spec(loaded.declaration, origin, default_name=default_name)
+        spec = read_file(loaded.declaration, origin, default_name=default_name)
         if not spec.description:
             spec = spec.model_copy(update={"description": _leading_comment(origin.source)})
-        return make_castable(
+        castable = make_castable(
             spec,
             origin,
             self._engine,
@@ -153,6 +174,7 @@ class Spellbook:
             declaration=loaded.declaration,
             named=loaded.names,
         )
+        return with_parts(castable)
 
     def program_of(self, name: str, source: bytes, directory: Path | None = None) -> Program:
         """Return the program of a source text that is not a file of the project."""
@@ -196,7 +218,32 @@ class Spellbook:
         for directory in self._spell_directories():
             root = self._project.root if directory == self._project.spells else directory.parent
             files += find_spells(root, directory)
+        for name, directory in self._bundles().items():
+            files += find_spells(directory.parent, directory, bundle=name)
         return files
+
+    def _bundles(self) -> dict[str, Path]:
+        """Return the bundles of llmspell that settings list.
+
+        Raises:
+            ConfigError: They list one that there is not.
+        """
+        listed = [
+            name.removeprefix(BUNDLE)
+            for name in self._project.settings.publish
+            if name.startswith(BUNDLE)
+        ]
+        known = library_bundles() if listed else {}
+        for name in listed:
+            if name not in known:
+                close = nearest(name, sorted(known))
+                raise ConfigError(
+                    f"publish: there is no bundle {name!r}",
+                    hint=f"did you mean {BUNDLE}{close}?"
+                    if close
+                    else f"there are: {', '.join(BUNDLE + each for each in sorted(known))}",
+                )
+        return {name: known[name] for name in listed}
 
     def _spell_directories(self) -> list[Path]:
         own = self._project.spells
@@ -206,7 +253,8 @@ class Spellbook:
         return [own]
 
     def _directories(self) -> list[Path]:
-        return [*self._spell_directories(), self._project.root / "lib"]
+        bundles = self._bundles().values()
+        return [*self._spell_directories(), *bundles, self._project.root / "lib"]
 
     def _module_roots(self, directory: Path) -> tuple[Path, ...]:
         spells = self._spell_directories()[0]
@@ -255,7 +303,7 @@ class Spellbook:
                     problems.append(entry.problem.to_value())
                 continue
             name = castable.name
-            if "*" not in allowed and name not in allowed:
+            if not entry.file.bundle and "*" not in allowed and name not in allowed:
                 continue
             other = taken.setdefault(name.lower(), entry.file.name)
             if other != entry.file.name:
@@ -268,24 +316,39 @@ class Spellbook:
             problem = entry.problem.to_value() if entry.problem else None
             if problem is not None:
                 problems.append(problem)
-            published[name] = (_published(castable, entry.file.name, problem), castable)
-        spells = tuple(published[name][0] for name in sorted(published))
-        if self._catalogue.generation and _same(spells, tuple(problems), self._catalogue):
-            self._by_name = {name: item[1] for name, item in published.items()}
-            return
-        self._by_name = {name: item[1] for name, item in published.items()}
-        self._catalogue = Catalogue(
-            generation=self._catalogue.generation + 1, spells=spells, problems=tuple(problems)
+            published[name] = (_published(castable, entry.file, problem), castable)
+        everything = [published[name] for name in sorted(published)]
+        self.shelf, taken_twice = build_shelf(castable for _, castable in everything)
+        problems += [problem.to_value() for problem in taken_twice]
+        spells = [item for item in everything if item[1].spec.kind not in ("resource", "prompt")]
+        self._by_name = {castable.name: castable for _, castable in spells}
+        self._parts = {
+            label: part for _, castable in everything for label, part in castable.parts.items()
+        }
+        catalogue = Catalogue(
+            generation=self._catalogue.generation + 1,
+            spells=tuple(shown for shown, _ in spells),
+            problems=tuple(problems),
+            resources=self.shelf.resources,
+            prompts=self.shelf.prompts,
         )
+        if self._catalogue.generation and _same(catalogue, self._catalogue):
+            return
+        self._catalogue = catalogue
         for listener in list(self._listeners):
             listener(self._catalogue)
 
 
-def _same(spells: tuple[Published, ...], problems: tuple[Object, ...], old: Catalogue) -> bool:
-    return spells == old.spells and canonical(list(problems)) == canonical(list(old.problems))
+def _same(new: Catalogue, old: Catalogue) -> bool:
+    return (
+        new.spells == old.spells
+        and new.resources == old.resources
+        and new.prompts == old.prompts
+        and canonical(list(new.problems)) == canonical(list(old.problems))
+    )
 
 
-def _published(castable: Castable, file: str, problem: Object | None) -> Published:
+def _published(castable: Castable, file: SourceFile, problem: Object | None) -> Published:
     spec = castable.spec
     return Published(
         name=spec.name,
@@ -302,7 +365,8 @@ def _published(castable: Castable, file: str, problem: Object | None) -> Publish
         expose_mcp=spec.expose.mcp,
         expose_a2a=spec.expose.a2a,
         version=castable.version,
-        file=file,
+        file=file.name,
+        bundle=file.bundle,
         kind=spec.kind,
         wait=spec.wait,
         when_long=spec.when_long,

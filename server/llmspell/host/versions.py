@@ -7,6 +7,7 @@ are stored once per version, with the first save of a run that has it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -66,7 +67,7 @@ class Versions:
             RunDiverged: It is not stored, or this llmspell would perform it in another way.
             SpecError: It does not load any more.
         """
-        published = self._book.get(run.spell)
+        published = self._book.get(run.spell) or self._book.part(run.spell)
         if published is not None and published.version == run.spell_version and not run.source:
             return published
         cached = self._loaded.get(run.spell_version)
@@ -96,10 +97,16 @@ class Versions:
         )
         if run.source:
             return source_castable(run.spell, program, self._engine)
-        castable = await self._book.load_program(program, default_name=run.spell)
+        file = await self._book.load_program(program, default_name=_default_name(run, stored.name))
+        castable = file.parts.get(run.spell, file)
         if castable.name != run.spell:
             raise SpecError(f"{stored.name} declares {castable.name!r} and not {run.spell!r}")
         return castable
+
+
+def _default_name(run: Run, file: str) -> str:
+    """Return the name of what a file declares without one: a part's run has only its label."""
+    return PurePosixPath(file).stem if ":" in run.spell else run.spell
 
 
 def source_castable(name: str, program: Program, engine: Engine) -> Castable:

@@ -15,8 +15,8 @@ from typing import Any, cast
 import msgspec
 
 from llmspell.effects.effect import Ask
-from llmspell.errors import AskDeclined, AskExpired, LlmspellError
-from llmspell.runs.record import Question
+from llmspell.errors import AskDeclined, AskExpired, LlmspellError, SpellRaised
+from llmspell.runs.record import Question, Run
 from llmspell.runs.work import Work
 from llmspell.values import JSON, Object, canonical
 
@@ -27,6 +27,9 @@ YES_OR_NO: Object = {
     "additionalProperties": False,
 }
 """The schema of a question that brings none."""
+
+_ANY_OBJECT: Object = {"type": "object"}
+"""The schema of what comes back from a page, or from the caller's own client."""
 
 
 class Asking:
@@ -53,13 +56,19 @@ class Asking:
         Raises:
             AskDeclined: The person declined.
             AskExpired: Nobody answered in time.
+            SpellRaised: It is a request to the caller's client, and the caller has none.
         """
-        schema = effect.schema or YES_OR_NO
-        shown = canonical([effect.message, schema])
-        name = hashlib.sha256(shown).hexdigest()[:16]
+        is_form = not effect.url and effect.request is None
+        schema = effect.schema or (YES_OR_NO if is_form else _ANY_OBJECT)
+        shown: list[JSON] = [effect.message, schema]
+        if effect.name or not is_form:
+            shown += [effect.name, effect.url, effect.request]
+        name = hashlib.sha256(canonical(shown)).hexdigest()[:16]
         row = await self._work.recall(key, "ask", name)
         if row is not None:
             return row.record.value
+        if effect.request is not None:
+            check_client(self._work.live.run, str(effect.request.get("method")))
         await self._work.act()
         clock = self._work.services.clock
         begun = self._work.journal.begun(key)
@@ -74,6 +83,9 @@ class Asking:
                 schema=schema,
                 asked_at=now,
                 expires_at=round(now + seconds, 6),
+                name=effect.name,
+                url=effect.url,
+                request=effect.request,
             )
             await self._work.journal.record(
                 key, "ask", name, msgspec.to_builtins(question), begun=True
@@ -104,6 +116,19 @@ class Asking:
                     return await self._work.live.answered(question.key)
             except TimeoutError:
                 return self._work.live.run.answers.get(question.key)
+
+
+def check_client(run: Run, method: str) -> None:
+    """Check that a run has a client of its own, which is sent what only MCP has.
+
+    Raises:
+        SpellRaised: It was cast through another door, or by another spell.
+    """
+    if run.door != "mcp":
+        raise SpellRaised(
+            f"ctx:client({method!r}): the run has no MCP client: it came from {run.door!r}",
+            hint="only what an MCP client casts itself can reach it; ask a person with ctx:ask",
+        )
 
 
 def _read_answer(question: Question, answer: Object | None) -> tuple[bool, JSON]:

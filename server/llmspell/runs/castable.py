@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -25,6 +25,9 @@ from llmspell.values import JSON, FunctionRef, Object, canonical
 _pack = msgspec.msgpack.Encoder().encode
 
 _SCHEDULED_BYTES = 64 << 10  # an input that is written into a declaration
+
+HANDLE_FIELDS = ("run_id", "status", "how_to_continue")
+"""What a caller gets of a run that takes longer than it waits."""
 
 PROBLEMS_BYTES = 64 << 10
 """Of a larger value only the first problem is named: finding them all holds up the server."""
@@ -49,16 +52,20 @@ class Castable:
     """Spell whose file made this declaration in the middle of a cast; its state is that spell's."""
     granted: frozenset[str] | None = field(default_factory=frozenset[str])
     """Names its code may cast; None = any (the person at the terminal)."""
+    label: str = ""
+    """What a part of a file is cast by, such as `resource:notes`; "" = its spec's name."""
+    parts: Mapping[str, Castable] = field(default_factory=dict[str, "Castable"])
+    """What else of the file is cast, by label: see `parts.parts_of`."""
 
     @property
     def name(self) -> str:
         """The name it is cast by."""
-        return self.spec.name
+        return self.label or self.spec.name
 
     @property
     def state_name(self) -> str:
         """The spell whose own scope of state its code sees: never one that code can choose."""
-        return self.owner or self.name
+        return self.owner or self.spec.name
 
     @property
     def version(self) -> str:
@@ -68,6 +75,8 @@ class Castable:
     def limits_within(self, limits: ScriptLimits) -> ScriptLimits:
         """Return what its script may use: its own limits where they are below the settings'."""
         own = self.spec.limits
+        if not own.model_fields_set:
+            return limits
         return replace(
             limits,
             slice_seconds=min(own.slice_seconds or limits.slice_seconds, limits.slice_seconds),
@@ -193,9 +202,26 @@ def make_castable(
         output_schema=schemas["output"],
         granted=None if unrestricted else granted,
     )
+    if program is not None and not unrestricted:
+        _check_output_fields(castable)
     if spec.schedule is not None and not unrestricted:
         _check_schedule(castable, spec.schedule, published=program is not None)
     return castable
+
+
+def _check_output_fields(castable: Castable) -> None:
+    """Keep the fields of a handle free: a caller that waits long gets one in place of the output."""
+    spec = castable.spec
+    if spec.output is None or spec.when_long != "handle" or not spec.expose.mcp:
+        return
+    fields: Object = spec.output.get("properties") or {}
+    taken = next((name for name in HANDLE_FIELDS if name in fields), None)
+    if taken is not None:
+        raise SpecError(
+            f"the output of {spec.name!r} has a field {taken!r}, which a handle of its run needs",
+            hint='call the field otherwise, or let callers wait: when_long = "wait"',
+            where=castable.origin.where(spec.line, taken),
+        )
 
 
 def _check_schedule(castable: Castable, schedule: Schedule, *, published: bool) -> None:

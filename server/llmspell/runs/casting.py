@@ -31,6 +31,7 @@ from llmspell.runs.services import Services
 from llmspell.runs.work import Work
 from llmspell.runtime.engine import ScriptContext
 from llmspell.security.principals import Caller
+from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.reading import read_spec
 from llmspell.state.store import DeletePrefix, Durability, Family
 from llmspell.values import JSON, Object, dumps
@@ -115,6 +116,11 @@ class Casting:
     @property
     def _root(self) -> Casting:
         return self._parent._root if self._parent else self
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether the spell goes on when every caller has left."""
+        return self._castable.spec.detached
 
     async def run(self) -> Outcome:
         """Cast, record what came of it, and return it.
@@ -282,10 +288,11 @@ class Casting:
             session = await self._session()
             return await session.call(
                 spec.run,
-                (self._input,),
+                _arguments(spec, self._input),
                 with_context=True,
                 path=self._work.path,
                 perform=self._performer.perform,
+                is_first=not self._is_inline,
             )
         if spec.workflow is not None:
             return await self._performer.drive(run_workflow(spec.workflow, self._input))
@@ -340,6 +347,8 @@ class Casting:
         if self._is_inline:
             assert self._parent is not None  # whose file declared it
             return await self._parent._session()
+        if self._own_session is not None:
+            return self._own_session
         async with self._opening:
             if self._own_session is None:
                 self._own_session = await self._open_session()
@@ -471,8 +480,17 @@ class Casting:
             state,
             usage=self._budget.spent,
             durability=Durability.DURABLE if acted else Durability.WRITTEN,
+            # One for each key that somebody presses would crowd out the runs of spells.
+            is_kept=acted or self._castable.spec.kind != "completion",
             **parts,
         )
+
+
+def _arguments(spec: SpellSpec, input: JSON) -> tuple[JSON, ...]:
+    """Return what a spec's function is called with, before its `ctx`."""
+    if spec.kind == "completion":
+        return (input["value"], input["context"])
+    return (input,)
 
 
 def _content(value: Any) -> list[Object]:

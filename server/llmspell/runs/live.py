@@ -191,8 +191,12 @@ class LiveRun:
         error: Object | None = None,
         usage: Usage | None = None,
         durability: Durability = Durability.WRITTEN,
+        is_kept: bool = True,
     ) -> None:
         """End the run: the end is written before any reader sees it.
+
+        Args:
+            is_kept: Whether it is written; else the run is forgotten with its process.
 
         Raises:
             RunError: The transition is not legal, e.g. because the run has ended.
@@ -221,13 +225,14 @@ class LiveRun:
                 generation=event.number,
             )
             try:
-                await self._archive.save(
-                    ended,
-                    [*self.log.unsaved(), event],
-                    indexed_at=self._indexed_at,
-                    durability=durability,
-                    also=self._first(),
-                )
+                if is_kept:
+                    await self._archive.save(
+                        ended,
+                        [*self.log.unsaved(), event],
+                        indexed_at=self._indexed_at,
+                        durability=durability,
+                        also=self._first(),
+                    )
             except BaseException:
                 self._ending = False
                 raise

@@ -22,7 +22,9 @@ KINDS = frozenset(
         "cast.ended",  # {spell, run_id, label, state}
         "step.started",  # {name}
         "step.ended",  # {name}
-        "question",  # {id, run_id, message, schema, expires_at}: a person is asked
+        "notice",  # {method, params}: a notification to the client that casts the run
+        "changed",  # {uri}: what a resource holds was changed
+        "question",  # {id, run_id, message, schema, expires_at, name?, url?, request?}
         "answer",  # {id, run_id, action, by}: how the question ended; by = whose principal
         "resumed",  # {reason}: restart, answer, time, fork or continued
     }
@@ -72,6 +74,11 @@ class RunLog:
             raise ValueError(f"event {event.number} after {len(self._events)}")
         self._events.append(event)
         self._wake()
+
+    def last(self, kind: str, *, within: int) -> Event | None:
+        """Return the newest event of a kind among the last `within`, or None."""
+        newest = self._events[-within:]
+        return next((event for event in reversed(newest) if event.kind == kind), None)
 
     def unsaved(self) -> list[Event]:
         """Return the events not marked saved, in order."""

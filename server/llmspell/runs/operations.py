@@ -6,6 +6,7 @@ prelude is written against this table. Arguments come from untrusted code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -43,11 +44,14 @@ _T = TypeVar("_T")
 _SCOPES = ("spell", "session", "user", "shared", "run")
 _LEVELS = ("debug", "info", "warn", "error")
 _PART_KEYS = frozenset({"text", "data", "name", "media_type", "append", "last"})
+_METHOD = re.compile(r"[A-Za-z$_][\w./$-]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _WRITE_KEYS = frozenset({"scope", "key", "value", "delete", "ttl"})
 MAX_SLEEP_SECONDS = 366 * 86_400.0
 MAX_TTL_SECONDS = 3660 * 86_400.0
 MAX_TRANSACTION_WRITES = 500
 MAX_ATTEMPTS = 1000
+MAX_URI = 2048
 
 
 def read_operation(name: str, arguments: JSON) -> Effect:
@@ -273,11 +277,41 @@ def _ask(arguments: _Arguments) -> Effect:
             raise SpellRaised(f"ask: {error}") from None
         if schema.get("type") != "object":
             raise arguments.wrong("schema", "that of an object: a table of fields")
+    name = arguments.text("name", "")
+    if name and not _NAME.fullmatch(name):
+        raise arguments.wrong("name", "1 to 64 letters, digits, '_', '.' and '-'")
+    url = arguments.text("url", "")
+    if url and not url.startswith(("https://", "http://")):
+        raise arguments.wrong("url", "the address of a page: https://...")
+    if url and schema is not None:
+        raise arguments.wrong("schema", "left out where a page is to be opened: it has the form")
     return Ask(
         message=arguments.text("message"),
         schema=schema,
         expires_seconds=arguments.optional_seconds("expires", MAX_SLEEP_SECONDS),
+        name=name,
+        url=url,
     )
+
+
+def _client(arguments: _Arguments) -> Effect:
+    method = arguments.text("method")
+    if not _METHOD.fullmatch(method):
+        raise arguments.wrong("method", "a method of the protocol, as 'roots/list'")
+    params: Any = arguments.get("params")
+    if not isinstance(params, dict):
+        raise arguments.wrong("params", "a table of named values")
+    request: Object = {"method": method, "params": params}
+    if method.startswith("notifications/"):
+        return Record(kind="notice", data=request)
+    return Ask(message=f"a request to the client: {method}", request=request)
+
+
+def _changed(arguments: _Arguments) -> Effect:
+    uri = arguments.text("uri")
+    if not uri or len(uri) > MAX_URI:
+        raise arguments.wrong("uri", f"the URI of a resource, {MAX_URI} characters at most")
+    return Record(kind="changed", data={"uri": uri})
 
 
 def _continue_as_new(arguments: _Arguments) -> Effect:
@@ -347,6 +381,8 @@ _READERS: dict[str, Callable[[_Arguments], Effect]] = {
     "step.begin": _begin_step,
     "step.end": _end_step,
     "ask": _ask,
+    "changed": _changed,
+    "client": _client,
     "continue_as_new": _continue_as_new,
     "sleep": _sleep,
     "log": _log,

@@ -45,7 +45,7 @@ from llmspell.errors import (
     SpellNotFound,
     SpellRaised,
 )
-from llmspell.runs.asking import Asking
+from llmspell.runs.asking import Asking, check_client
 from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.model_calls import ModelCalls
 from llmspell.runs.record import Outcome, Question
@@ -225,6 +225,8 @@ class Performer:
         return render(effect.text, effect.data)
 
     async def _record(self, effect: Record, key: str) -> None:
+        if effect.kind == "notice":
+            check_client(self._work.live.run, str(effect.data.get("method")))
         self._records += 1
         own = self._work.castable.spec.limits.log_events
         limit = min(own or sys.maxsize, self._work.services.limits.log_events)
@@ -242,6 +244,8 @@ class Performer:
                 hint="write less, or raise limits.log_bytes",
             )
         self._work.live.note(effect.kind, effect.data, key)
+        if effect.kind == "changed":
+            self._work.services.resource_changed(self._work.live.run.tenant, effect.data["uri"])
 
     # -- casting
 

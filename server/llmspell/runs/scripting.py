@@ -99,12 +99,14 @@ class ScriptSession:
         with_context: bool,
         path: str,
         perform: Perform,
+        is_first: bool = False,
     ) -> JSON:
         """Call a function of the script and return its result.
 
         Args:
             path: What the keys of its effects begin with.
             perform: Performs the effects of this call.
+            is_first: Whether nobody else can use the script before this call asks for an effect.
 
         Raises:
             LlmspellError: What the function raised, or the limit that ended the script.
@@ -113,7 +115,7 @@ class ScriptSession:
         def begin() -> int:
             return self._script.call(function, arguments, with_context=with_context, path=path)
 
-        return await self._result("@" + path, begin, perform)
+        return await self._result("@" + path, begin, perform, is_first=is_first)
 
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
@@ -128,12 +130,16 @@ class ScriptSession:
         # What leads back here goes, or all of it would wait for the garbage collector.
         self._pump = self._journal.on_discard = None
 
-    async def _result(self, mark: str, begin: Callable[[], int], perform: Perform) -> JSON:
+    async def _result(
+        self, mark: str, begin: Callable[[], int], perform: Perform, *, is_first: bool = False
+    ) -> JSON:
         """Begin a task of the script when it is its turn, and return what it ends with."""
         if self._failure is not None:
             raise self._failure
         waiter: asyncio.Future[JSON] = asyncio.get_running_loop().create_future()
         task: int | None = None
+        # Most casts ask for nothing, and need no task beside their own.
+        is_alone = is_first and self._pump is None
 
         def message(_: float) -> None:
             nonlocal task
@@ -147,11 +153,16 @@ class ScriptSession:
             self._waiting[task] = waiter
             self._performing[task] = perform
             self._queued.set()
-            if self._pump is None:
-                self._pump = asyncio.get_running_loop().create_task(self._run())
+            if not is_alone:
+                self._pump_on()
 
         self._give(mark, message)
         try:
+            if is_alone and task is not None:
+                await self._exchange()
+            is_alone = False
+            if not waiter.done():
+                self._pump_on()
             return await waiter
         finally:
             if task is not None:
@@ -160,21 +171,27 @@ class ScriptSession:
                 del self._performing[task]
                 self._end_soon([effect for effect, root in self._effects.items() if root == task])
 
+    def _pump_on(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.get_running_loop().create_task(self._run())
+
     async def _run(self) -> None:
+        while self._failure is None:
+            await self._queued.wait()
+            await self._exchange()
+
+    async def _exchange(self) -> None:
+        """Give the script what is queued, and look at what it says."""
+        self._queued.clear()
         try:
-            while True:
-                await self._queued.wait()
-                self._queued.clear()
-                with self._tree.busy():
-                    events = await self._script.exchange()
-                for number, event in enumerate(events, 1):
-                    self._handle(event)
-                    if number % EVENTS_AT_ONCE == 0:
-                        await asyncio.sleep(0)  # thousands of effects must not hold up others
+            with self._tree.busy():
+                events = await self._script.exchange()
+            for number, event in enumerate(events, 1):
+                self._handle(event)
+                if number % EVENTS_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # thousands of effects must not hold up others
         except LlmspellError as error:
             self._fail(error)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # a fault here would leave every waiter stuck
             self._fail(InternalError(f"the script session failed: {error!r}"))
 

@@ -45,6 +45,8 @@ class Services:
         default_factory=WeakValueDictionary[str, LiveRun]
     )
     """Every run that somebody has open: there is one object of each, parked or not."""
+    resource_changed: Callable[[str, str], None]
+    """Told that a run changed what a resource holds: its tenant and the URI."""
     history: int
     """Effects one run may record."""
     ask_seconds: float

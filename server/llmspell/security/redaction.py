@@ -18,7 +18,7 @@ _SHORTEST = 6
 """Values shorter than this are no secrets, and removing them would eat ordinary words."""
 
 _SHAPES = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"  # as providers echo keys, often with *** inside
+    r"\b(?:lsk|sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"  # as providers echo keys, often with *** inside
     r"|\bAIza[\w-]{20,}"
     r"|(?<=\bBearer )[^\s\"',;]+"
 )

@@ -18,7 +18,9 @@ from llmspell.values import JSON, FunctionRef, Object
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
 """Names of what is published; unique ignoring case."""
 
-Kind: TypeAlias = Literal["spell", "agent", "tool", "workflow"]
+Kind: TypeAlias = Literal["spell", "agent", "tool", "workflow", "resource", "prompt", "completion"]
+"""What is cast. The last three are parts of a file: functions that are cast when somebody reads
+a resource, fills a prompt in, or completes an argument."""
 
 
 def _empty_list_is_object(value: Any) -> Any:
@@ -124,6 +126,59 @@ class AgentSpec(_Declared):
     )
 
 
+class ResourceSpec(_Declared):
+    """Something to read, or a template of such."""
+
+    name: str = Field(
+        default="", pattern=NAME_PATTERN, description="Its name; default: the file's."
+    )
+    title: str = Field(default="", max_length=200, description="Its name for people.")
+    description: str = Field(default="", max_length=4096, description="What it holds.")
+    uri: str = Field(default="", max_length=2048, description="Its URI.")
+    template: str = Field(
+        default="", max_length=2048, description="Or a template of URIs, like `notes://{name}`."
+    )
+    params: Object | None = Field(
+        default=None, description="The variables of the template; all are texts by default."
+    )
+    media_type: str = Field(
+        default="", max_length=200, description="What it is; default: by what `read` returns."
+    )
+    icon: str = Field(
+        default="", max_length=65536, description="An https or data URL of an image that shows it."
+    )
+    read: FunctionRef = Field(
+        description="Returns a text, `Content.*`, or a table that is shown as JSON."
+    )
+    complete: dict[str, FunctionRef] = {}
+    """Functions that complete its variables, by their names."""
+    line: int = 0
+
+
+class PromptSpec(_Declared):
+    """A text for a model that a person fills in and sends."""
+
+    name: str = Field(
+        default="", pattern=NAME_PATTERN, description="Its name; default: the file's."
+    )
+    title: str = Field(default="", max_length=200, description="Its name for people.")
+    description: str = Field(default="", max_length=4096, description="What it is for.")
+    arguments: Object = Field(
+        default_factory=lambda: {"type": "object", "properties": {}},
+        description="What is filled in.",
+    )
+    messages: FunctionRef | str = Field(
+        description="A text with placeholders like `{{input.topic}}`, or a function that returns "
+        "a text, `Content.*`, or a list of `{ role =, text = | content = }`."
+    )
+    icon: str = Field(
+        default="", max_length=65536, description="An https or data URL of an image that shows it."
+    )
+    complete: dict[str, FunctionRef] = {}
+    """Functions that complete its arguments, by their names."""
+    line: int = 0
+
+
 class SpellSpec(_Declared):
     """A spell: what it is called, what it takes and gives, and how it runs."""
 
@@ -177,5 +232,17 @@ class SpellSpec(_Declared):
     tags: Names = Field(default=(), description="Words to find it by.")
     examples: tuple[Example, ...] = Field(default=(), description="Examples of casts.")
     expose: Expose = Field(default=Expose.model_construct(), description="Where it is published.")
+    prompt: bool | str = Field(
+        default=False,
+        description="Whether it is a prompt too: true, or a text like `Sum up {{input.topic}}`.",
+    )
+    prompts: tuple[PromptSpec, ...] = Field(
+        default=(), description="Prompts that come with it, made by `Prompt.create`."
+    )
+    resources: tuple[ResourceSpec, ...] = Field(
+        default=(), description="Resources that come with it, made by `Resource.create`."
+    )
+    complete: dict[str, FunctionRef] = {}
+    """Functions that complete fields of its input, by their names."""
     line: int = 0
     """Line of the declaration in the author's file."""

@@ -31,7 +31,7 @@ from llmspell.spec.declaration import (
     Needs,
     SpellSpec,
 )
-from llmspell.spec.shorthand import ShorthandError, to_schema
+from llmspell.spec.shorthand import ShorthandError, completions_in, to_schema
 from llmspell.values import JSON, FunctionRef, Object
 
 MAX_STEPS = 200
@@ -90,7 +90,7 @@ def read_spec(declaration: JSON, origin: Origin, *, default_name: str = "") -> S
     if kind not in _KINDS:
         what = "nothing" if declaration is None else "no spell, agent, tool or workflow"
         raise SpecMissing(f"the file returns {what}", where=origin.where(0))
-    line = _line(table)
+    line = line_of(table)
     fields = {key: value for key, value in table.items() if not key.startswith("$")}
     if kind == "agent":
         return _published_agent(fields, line, origin, default_name)
@@ -105,12 +105,13 @@ def read_agent(declaration: Object, origin: Origin) -> AgentSpec:
     Raises:
         SpecError: With file and line.
     """
-    line = _line(declaration)
+    line = line_of(declaration)
     fields = {key: value for key, value in declaration.items() if not key.startswith("$")}
     return _agent(fields, line, origin)
 
 
-def _line(table: Object) -> int:
+def line_of(table: Object) -> int:
+    """Return the line of a declaration in its file, 0 when it is not known."""
     # Constructors set it, but any table may come from a file.
     line = table.get("$line")
     return line if isinstance(line, int) else 0
@@ -136,10 +137,15 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
     for old, new in _SPELL_ONLY_RENAMES.items():
         if old in fields and new not in fields:
             fields[new] = fields.pop(old)
-    allowed = set(SpellSpec.model_fields) - {"kind", "line"}
+    allowed = set(SpellSpec.model_fields) - {"kind", "line", "complete"}
     if kind == "tool":
         allowed -= {"workflow", "agent", "schedule"}
-    _known(fields, allowed, what, line, origin)
+    check_keys(fields, allowed, what, line, origin)
+    for key in ("prompts", "resources"):
+        if key in fields:
+            raise SpecError(
+                f"'{key}' belong to the spell that a file returns", where=origin.where(line, key)
+            )
     fields.setdefault("name", default_name)
     ways = [way for way in ("run", "workflow", "agent") if fields.get(way) is not None]
     if len(ways) != 1:
@@ -152,6 +158,7 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
         check_workflow(fields["workflow"], origin, line)
     if ways == ["agent"]:
         fields["agent"] = _inline_agent(fields["agent"], line, origin)
+    complete = completions_in(fields.get("input"))
     _schemas(fields, what, line, origin)
     if isinstance(fields.get("schedule"), str):
         fields["schedule"] = {"cron": fields["schedule"]}
@@ -167,9 +174,10 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
     if "examples" in fields:
         fields["examples"] = [
             _section(Example, item, f"examples of {what}", line, origin)
-            for item in _list(fields["examples"], "examples", what, line, origin)
+            for item in read_list(fields["examples"], "examples", what, line, origin)
         ]
-    spec = _build(SpellSpec, {**fields, "kind": kind, "line": line}, what, line, origin)
+    everything = {**fields, "kind": kind, "line": line, "complete": complete}
+    spec = build(SpellSpec, everything, what, line, origin)
     _grantable(spec.needs, line, origin)
     return spec
 
@@ -184,19 +192,19 @@ def _inline_agent(value: JSON, line: int, origin: Origin) -> AgentSpec:
 
 def _agent(fields: Object, line: int, origin: Origin) -> AgentSpec:
     what = "Agent.create"
-    _known(fields, set(AgentSpec.model_fields), what, line, origin)
+    check_keys(fields, set(AgentSpec.model_fields), what, line, origin)
     if "limits" in fields:
         fields["limits"] = _section(
             AgentLimits, fields["limits"], f"limits of {what}", line, origin
         )
     if fields.get("output") is not None:
-        fields["output"] = _schema(fields["output"], "output", what, line, origin, closed=True)
+        fields["output"] = read_schema(fields["output"], "output", what, line, origin, closed=True)
     if "tools" in fields:
-        tools = _list(fields["tools"], "tools", what, line, origin)
+        tools = read_list(fields["tools"], "tools", what, line, origin)
         for tool in tools:
             _castable(tool, "tools", what, line, origin)
         fields["tools"] = [_target(tool) for tool in tools]
-    return _build(AgentSpec, fields, what, line, origin)
+    return build(AgentSpec, fields, what, line, origin)
 
 
 def _published_agent(fields: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
@@ -217,12 +225,12 @@ def _published_agent(fields: Object, line: int, origin: Origin, default_name: st
         "agent": agent,
         "line": line,
     }
-    return _build(SpellSpec, spec, "Agent.create", line, origin)
+    return build(SpellSpec, spec, "Agent.create", line, origin)
 
 
 def _published_workflow(table: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
     check_workflow(table, origin, line)
-    return _build(
+    return build(
         SpellSpec,
         {
             "kind": "workflow",
@@ -249,10 +257,10 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
             "'workflow' must be made by Workflow.sequential or Workflow.parallel",
             where=origin.where(line, "workflow"),
         )
-    line = _line(node) or line
+    line = line_of(node) or line
     what = constructor("workflow", node)
     fields = {key: item for key, item in node.items() if not key.startswith("$")}
-    _known(fields, set(_WORKFLOW_KEYS.get(str(node.get("type")), ())), what, line, origin)
+    check_keys(fields, set(_WORKFLOW_KEYS.get(str(node.get("type")), ())), what, line, origin)
     limit = node.get("limit")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise SpecError(f"'limit' in {what} must be a positive integer", where=origin.where(line))
@@ -264,7 +272,7 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
             hint="steps without names stand in the table of Workflow.parallel itself",
             where=origin.where(line, "branches"),
         )
-    steps = _list(node.get("steps") or [], "steps", what, line, origin)
+    steps = read_list(node.get("steps") or [], "steps", what, line, origin)
     if not branches and not steps:
         raise SpecError(f"{what} has no steps", where=origin.where(line))
     if branches and steps:
@@ -296,7 +304,7 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
     if "$kind" in table:
         _castable(table, "steps", what, line, origin)
         return
-    _known(table, set(_STEP_KEYS), f"a step of {what}", line, origin)
+    check_keys(table, set(_STEP_KEYS), f"a step of {what}", line, origin)
     targets = [key for key in _STEP_TARGETS if key in table]
     if len(targets) != 1:
         raise SpecError(
@@ -304,7 +312,7 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
             where=origin.where(line),
         )
     _name(table, f"a step of {what}", line, origin)
-    for tool in _list(table.get("tools"), "tools", f"a step of {what}", line, origin):
+    for tool in read_list(table.get("tools"), "tools", f"a step of {what}", line, origin):
         _castable(tool, "tools", f"a step of {what}", line, origin)
     target = table[targets[0]]
     if "tools" in table:
@@ -330,7 +338,7 @@ def _check_step_tools(
             where=origin.where(line, "tools"),
         )
     is_inline = isinstance(target, dict) and cast(Object, target).get("$kind") == "agent"
-    for tool in _list(tools, "tools", f"a step of {what}", line, origin):
+    for tool in read_list(tools, "tools", f"a step of {what}", line, origin):
         if not isinstance(tool, str) and not is_inline:
             raise SpecError(
                 f"a step of {what} gives a published agent a tool that is no name",
@@ -360,6 +368,12 @@ def _castable(value: JSON, key: str, what: str, line: int, origin: Origin) -> No
             hint="a schedule belongs to the spell that a file returns",
             where=origin.where(spec.line, "schedule"),
         )
+    if spec.prompt:
+        raise SpecError(
+            f"{spec.name!r} is part of another declaration, which has no prompts of its own",
+            hint="a prompt belongs to the spell that a file returns",
+            where=origin.where(spec.line, "prompt"),
+        )
 
 
 def _target(value: JSON) -> str | Object:
@@ -367,7 +381,12 @@ def _target(value: JSON) -> str | Object:
     return str(table["name"]) if table.get("$kind") == "ref" else cast("str | Object", value)
 
 
-def _known(fields: Object, allowed: set[str], what: str, line: int, origin: Origin) -> None:
+def check_keys(fields: Object, allowed: set[str], what: str, line: int, origin: Origin) -> None:
+    """Refuse keys that a declaration does not have, with a suggestion.
+
+    Raises:
+        SpecUnknownKey: With file and line.
+    """
     for key in fields:
         if key in allowed:
             continue
@@ -380,7 +399,12 @@ def _known(fields: Object, allowed: set[str], what: str, line: int, origin: Orig
         )
 
 
-def _list(value: JSON, key: str, what: str, line: int, origin: Origin) -> list[JSON]:
+def read_list(value: JSON, key: str, what: str, line: int, origin: Origin) -> list[JSON]:
+    """Return a field that is a list; one that is missing or `{}` is empty.
+
+    Raises:
+        SpecError: It is something else; with file and line.
+    """
     if value in ({}, None):
         return []
     if not isinstance(value, list):
@@ -390,16 +414,23 @@ def _list(value: JSON, key: str, what: str, line: int, origin: Origin) -> list[J
 
 def _schemas(fields: Object, what: str, line: int, origin: Origin) -> None:
     if fields.get("input") is not None:
-        fields["input"] = _schema(fields["input"], "input", what, line, origin, closed=True)
+        fields["input"] = read_schema(fields["input"], "input", what, line, origin, closed=True)
         if fields["input"].get("type") != "object":
             raise SpecError(
                 f"'input' in {what} must be an object", where=origin.where(line, "input")
             )
     if fields.get("output") is not None:
-        fields["output"] = _schema(fields["output"], "output", what, line, origin, closed=False)
+        fields["output"] = read_schema(fields["output"], "output", what, line, origin, closed=False)
 
 
-def _schema(value: JSON, key: str, what: str, line: int, origin: Origin, *, closed: bool) -> Object:
+def read_schema(
+    value: JSON, key: str, what: str, line: int, origin: Origin, *, closed: bool
+) -> Object:
+    """Return the JSON Schema of a field of a declaration.
+
+    Raises:
+        SpecError: It is none; with file and line.
+    """
     try:
         return to_schema(value, closed=closed)
     except ShorthandError as error:
@@ -413,11 +444,16 @@ def _section(model: type[BaseModel], value: JSON, what: str, line: int, origin: 
         raise SpecError(f"{what} must be a table", where=origin.where(line, what.split()[0]))
     fields = cast(Object, value)
     start = line
-    _known(fields, set(model.model_fields), what, start, origin)
-    return _build(model, fields, what, start, origin)
+    check_keys(fields, set(model.model_fields), what, start, origin)
+    return build(model, fields, what, start, origin)
 
 
-def _build(model: type[Any], fields: Object, what: str, line: int, origin: Origin) -> Any:
+def build(model: type[Any], fields: Object, what: str, line: int, origin: Origin) -> Any:
+    """Return a model of these fields.
+
+    Raises:
+        SpecError: A value does not fit; with file and line.
+    """
     try:
         return model.model_validate(fields)
     except ValidationError as error:

@@ -24,6 +24,16 @@ def is_made(value: JSON) -> bool:
     return isinstance(value, dict) and isinstance(cast(Object, value).get("$schema"), dict)
 
 
+def completions_in(value: JSON) -> dict[str, FunctionRef]:
+    """Return the functions that complete fields of a table of fields, by the fields' names."""
+    found: dict[str, FunctionRef] = {}
+    for name, field in cast(Object, value).items() if isinstance(value, dict) else ():
+        complete = cast(Object, field).get("$complete") if is_made(field) else None
+        if isinstance(complete, FunctionRef):
+            found[name] = complete
+    return found
+
+
 def to_schema(value: JSON, *, closed: bool, path: str = "") -> Object:
     """Return the JSON Schema of a whole `input` or `output`.
 

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from tests.support.mcp import ENVELOPE
 from tests.support.owners import WAIT_SECONDS, BridgeClient, OwnedProject, wait_until
 
-KILLS = int(os.environ.get("LLMSPELL_TEST_KILLS", "5"))
-ROUNDS = int(os.environ.get("LLMSPELL_TEST_ROUNDS", "3"))
+KILLS = int(os.environ.get("TEST_KILLS", "5"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "3"))
 """How often, which `make soak` raises."""
 
 COUNTING = """

@@ -27,7 +27,8 @@ def test_a_sound_project_passes_as_every_client_would_start_it(project: OwnedPro
     assert status == 0
     tried = [each for name, each in found.items() if name.startswith("MCP ")]
     assert len(tried) == 4
-    assert all(each["detail"].startswith("2 tools after") for each in tried)
+    assert all(int(each["detail"].split()[0]) >= 2 for each in tried)
+    assert all("tools after" in each["detail"] for each in tried)
     assert f"process {project.owner}," in found["owner"]["detail"]
     assert found["spells"]["detail"] == "2 published"
     assert "sound" in found["database"]["detail"]

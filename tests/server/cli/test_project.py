@@ -1,4 +1,4 @@
-"""Commands about a project: `init`, `check`, `spells`, `info`, `install`, `stop`."""
+"""Commands about a project: `init`, `check`, `spells`, `info`, `stop`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import json
 import os
 import shlex
 import signal
-import sys
 from pathlib import Path
-
-import pytest
 
 from llmspell import __version__
 from tests.support.owners import OwnedProject
@@ -100,52 +97,6 @@ def test_info_starts_nothing_and_says_who_owns(project: OwnedProject) -> None:
     assert after["owner"] == project.owner
     assert after["http"] is None
     assert f"process {project.owner}" in project.run("info").stdout
-
-
-@pytest.mark.parametrize(
-    ("client", "scope", "key", "place"),
-    [
-        ("claude-desktop", "user", "mcpServers", "claude_desktop_config.json"),
-        ("claude-code", "project", "mcpServers", ".mcp.json"),
-        ("vscode", "project", "servers", ".vscode/mcp.json"),
-        ("cursor", "user", "mcpServers", ".cursor/mcp.json"),
-    ],
-)
-def test_install_prints_the_entry_of_a_client_and_where_it_goes(
-    shared: OwnedProject, client: str, scope: str, key: str, place: str
-) -> None:
-    done = shared.run("install", client, "--print", "--scope", scope)
-    entry = json.loads(done.stdout)[key]["llmspell"]
-    command = [entry["command"], *entry["args"]]
-    assert os.path.isabs(command[0])
-    assert command[-3:] == ["--project", str(shared.root), "stdio"]
-    assert place in done.stderr
-
-
-def test_the_entry_for_claude_codes_own_file_is_the_command_that_writes_it(
-    shared: OwnedProject,
-) -> None:
-    done = shared.run("install", "claude-code", "--print", "--scope", "local")
-    words = shlex.split(done.stdout)
-    assert words[:5] == ["claude", "mcp", "add", "--scope", "local"]
-    assert words[words.index("--") + 1 :][-1] == "stdio"
-
-
-@pytest.mark.parametrize(
-    "arguments", [("claude-desktop",), ("emacs", "--print"), ("cursor", "--print", "--scope", "x")]
-)
-def test_install_says_what_it_can_do(shared: OwnedProject, arguments: tuple[str, ...]) -> None:
-    done = shared.run("install", *arguments)
-    assert (done.stdout, done.returncode) == ("", 2)
-    assert "hint:" in done.stderr
-
-
-def test_the_printed_command_is_a_bridge(shared: OwnedProject, tmp_path: Path) -> None:
-    entry = json.loads(shared.run("install", "cursor", "--print").stdout)["mcpServers"]["llmspell"]
-    assert entry["command"].startswith(os.path.dirname(sys.executable))
-    arguments = entry["args"][entry["args"].index("--project") :]
-    done = llmspell(*arguments, cwd=tmp_path)
-    assert (done.stdout, done.returncode) == ("", 0)
 
 
 def test_stop_ends_the_owner_and_says_when_there_is_none(project: OwnedProject) -> None:

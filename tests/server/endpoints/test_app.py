@@ -17,12 +17,14 @@ import pytest_asyncio
 
 from llmspell import __version__
 from llmspell.endpoints.app import HttpServer, build_app, serve_http
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
+from llmspell.endpoints.auth.authenticator import Authenticator
+from llmspell.endpoints.auth.token import TokenAuthenticator
 from llmspell.endpoints.mcp.http import MAX_BODY
 from llmspell.errors import ConfigError
 from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, SPELLS, ended_run, open_host
 
-TOKEN = Authenticator("token", "s3cret")
+TOKEN = TokenAuthenticator("s3cret")
 BEARER = {"authorization": "Bearer s3cret"}
 ACCEPT = {"accept": "application/json, text/event-stream"}
 
@@ -174,7 +176,7 @@ async def test_the_other_doors_are_in_the_same_application(client: httpx2.AsyncC
 
 
 async def test_without_authentication_hosts_are_checked_all_the_same(tmp_path: Path) -> None:
-    async with serving(tmp_path, Authenticator("none")) as (_, client):
+    async with serving(tmp_path, AnonymousAuthenticator()) as (_, client):
         request = modern_call("who")
         del request["headers"]["authorization"]
         answer = await client.post("/mcp", **request)
@@ -186,7 +188,7 @@ async def test_without_authentication_hosts_are_checked_all_the_same(tmp_path: P
 async def test_without_authentication_only_loopback_is_served(tmp_path: Path) -> None:
     async with open_host(tmp_path) as host:
         with pytest.raises(ConfigError, match="none"):
-            await serve_http(host, bind_host="0.0.0.0", port=0, auth=Authenticator("none"))
+            await serve_http(host, bind_host="0.0.0.0", port=0, auth=AnonymousAuthenticator())
 
 
 async def test_a_port_in_use_is_an_error_that_names_it(tmp_path: Path) -> None:

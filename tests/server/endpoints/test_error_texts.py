@@ -80,6 +80,6 @@ end }}"""
 
 
 def _mcp_text(outcome: Any, spell: Published) -> str:
-    (block,) = outcome_result(outcome, spell, objects_only=True).content
-    assert block.type == "text"
-    return block.text
+    (block,) = outcome_result(outcome, spell, is_modern=False)["content"]
+    assert block["type"] == "text"
+    return block["text"]

@@ -176,6 +176,27 @@ NAMES = [
                 },
             ),
         ),
+        (
+            "ask",
+            {"message": "m", "name": "login", "url": "https://example.org"},
+            Ask(message="m", name="login", url="https://example.org"),
+        ),
+        (
+            "client",
+            {"method": "roots/list", "params": {}},
+            Ask(
+                message="a request to the client: roots/list",
+                request={"method": "roots/list", "params": {}},
+            ),
+        ),
+        (
+            "client",
+            {"method": "notifications/message", "params": {"level": "info"}},
+            Record(
+                kind="notice",
+                data={"method": "notifications/message", "params": {"level": "info"}},
+            ),
+        ),
         ("continue_as_new", {"input": {"n": 1}}, ContinueAsNew(input={"n": 1})),
         ("sleep", {"seconds": 0}, Sleep(seconds=0.0)),
         (
@@ -256,6 +277,12 @@ def test_what_a_script_asks_for_is_understood(name: str, arguments: Any, effect:
         ("step.begin", {}, "'name' must be a string"),
         ("ask", {}, "'message' must be a string"),
         ("ask", {"message": "m", "expires": 0}, "'expires' must be more than 0"),
+        ("ask", {"message": "m", "name": "a b"}, "'name' must be 1 to 64 letters"),
+        ("ask", {"message": "m", "url": "page"}, "'url' must be the address of a page"),
+        ("ask", {"message": "m", "url": "https://x", "schema": {}}, "'schema' must be left out"),
+        ("client", {"params": {}}, "client: 'method' must be a string"),
+        ("client", {"method": "a b", "params": {}}, "'method' must be a method of the protocol"),
+        ("client", {"method": "a", "params": [1]}, "'params' must be a table"),
         ("ask", {"message": "m", "schema": "x"}, "ask: schema: a schema is a table of fields"),
         ("ask", {"message": "m", "schema": {"a": 1}}, "ask: schema.a: not a schema"),
         ("ask", {"message": "m", "schema": {"type": "string"}}, "'schema' must be that of an obj"),

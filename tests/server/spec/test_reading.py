@@ -234,9 +234,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion_and_what_is_allowed(
     assert error.where == f"spells/brief.lua:{declaration['$line']}"
 
 
-@pytest.mark.parametrize(
-    "key", ["error_strategy", "cache", "detached", "wait", "prompt", "icon", "join"]
-)
+@pytest.mark.parametrize("key", ["error_strategy", "cache", "hooks", "approve"])
 def test_a_key_that_does_nothing_here_is_refused_rather_than_ignored(key: str) -> None:
     assert isinstance(problem({**spell(), key: "x"}), SpecUnknownKey)
 

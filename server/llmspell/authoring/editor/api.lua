@@ -76,12 +76,31 @@ function Context:step(name, fn) end
 ---@class llmspell.Question
 ---@field message string
 ---@field schema? llmspell.Fields What the answer looks like; without it `{ ok = true or false }`
+---@field url? string Page that the person opens instead of filling in a form; the answer is then `{}`
+---@field name? string What clients call the question, where they name questions
 ---@field expires? number|string How long it stands: seconds, or a text like "24h"
 
 ---Ask a person, through whichever door, and wait for the answer. `ask.declined` and `ask.expired` can be caught.
 ---@param question llmspell.Question
 ---@return table answer
 function Context:ask(question) end
+
+---Send the MCP client that casts this a request, and wait for its answer; or a notification, whose
+---method begins with "notifications/". Fails where the cast came from something else.
+---@param method string
+---@param params? table
+---@return any answer
+function Context:client(method, params) end
+
+---End here with an error of the caller's protocol instead of a failed cast. Does not return.
+---@param code integer
+---@param message string
+---@param data? any What the error carries besides
+function Context:protocol_error(code, message, data) end
+
+---Tell those who subscribed to a resource that it changed.
+---@param uri string
+function Context:changed(uri) end
 
 ---End here and begin the run anew with another input and an empty history. Does not return.
 ---@param input? any
@@ -172,6 +191,28 @@ function Workflow.sequential(fields) end
 ---@return llmspell.Workflow
 function Workflow.parallel(fields) end
 
+---------------------------------------------------------------- prompts and resources
+
+---A text for a model that a person fills in and sends.
+---@class llmspell.Prompt
+
+Prompt = {}
+
+---Declare a prompt. A file returns one, or a spell lists it in `prompts`.
+---@param fields llmspell.PromptFields
+---@return llmspell.Prompt
+function Prompt.create(fields) end
+
+---Something to read.
+---@class llmspell.Resource
+
+Resource = {}
+
+---Declare a resource, or a template of resources. A file returns one, or a spell lists it in `resources`.
+---@param fields llmspell.ResourceFields
+---@return llmspell.Resource
+function Resource.create(fields) end
+
 ---------------------------------------------------------------- schemas
 
 ---A value made by `Schema.*`.
@@ -186,6 +227,7 @@ function Workflow.parallel(fields) end
 ---@field min? number Least value, length or number of items
 ---@field max? number Largest value, length or number of items
 ---@field pattern? string
+---@field complete? fun(value: string, context: table, ctx: llmspell.Context): string[] What a value may go on to; `context` holds the other values
 ---@field [string] any
 
 Schema = {}

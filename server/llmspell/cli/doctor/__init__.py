@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,7 @@ def doctor(
 
 
 async def _examine(place: Place) -> tuple[Project | None, list[Finding]]:
+    from llmspell.cli.clients.known import Places
     from llmspell.cli.doctor import clients, http, machine, models, owner, state
     from llmspell.cli.doctor.finding import Finding, has_problem
 
@@ -69,7 +71,14 @@ async def _examine(place: Place) -> tuple[Project | None, list[Finding]]:
     findings += directory
     if not has_problem(directory):
         # As clients do it: what they find is what this is about, and they bring an owner to life.
-        findings += await clients.examine(place.address(), with_state=place.state is not None)
+        address = place.address()
+        findings += await clients.examine(
+            address,
+            Places.of(address.project, os.environ),
+            os.environ,
+            with_state=place.state is not None,
+            wait=project.settings.runs.wait,
+        )
         findings += await owner.examine(project)
     findings += http.examine(project)
     findings += models.examine(project)

@@ -6,7 +6,7 @@ import socket
 
 from llmspell.cli.doctor.finding import Finding
 from llmspell.config import Project
-from llmspell.endpoints.auth import token_path
+from llmspell.endpoints.auth.token import token_path
 
 
 def examine(project: Project) -> list[Finding]:

@@ -12,7 +12,7 @@ import msgspec
 from llmspell import __version__
 from llmspell.cli.doctor.finding import Finding, to_value
 from llmspell.config import Project
-from llmspell.endpoints.auth import token_path
+from llmspell.endpoints.auth.token import token_path
 from llmspell.errors import ConfigError
 from llmspell.security.redaction import Redactor
 from llmspell.values import Object, dumps

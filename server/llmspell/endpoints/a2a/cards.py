@@ -16,6 +16,7 @@ from llmspell import __version__
 from llmspell.endpoints.a2a.dispatch import SUPPORTED_VERSIONS
 from llmspell.endpoints.a2a.requests import INPUT_MODES, SKILL_KEY
 from llmspell.endpoints.a2a.routing import skills
+from llmspell.endpoints.auth.authenticator import Authenticator, Scheme
 from llmspell.host.interface import Catalogue, HostInterface, Published
 from llmspell.values import Object, canonical, content_hash, dumps
 from llmspell_protocols.a2a.connection import BINDING
@@ -29,12 +30,12 @@ CACHE_CONTROL = "public, max-age=10"
 _MAX_NAMES = 16
 
 
-def build_card(catalogue: Catalogue, base_url: str, *, requires_token: bool) -> Object:
+def build_card(catalogue: Catalogue, base_url: str, *, scheme: Scheme | None) -> Object:
     """Return the card as A2A JSON (specification 4.4.1).
 
     Args:
         base_url: `http://name[:port]` under which the server was reached.
-        requires_token: Whether to declare the bearer scheme.
+        scheme: How to authenticate; None where everybody may call.
     """
     socket_url = "ws" + base_url.removeprefix("http") + "/a2a/ws"
     version = SUPPORTED_VERSIONS[0]
@@ -67,17 +68,30 @@ def build_card(catalogue: Catalogue, base_url: str, *, requires_token: bool) -> 
         "defaultOutputModes": ["text/plain", "application/json"],
         "skills": [_skill(spell) for spell in skills(catalogue)],
     }
-    if requires_token:
-        card["securitySchemes"] = {
-            "bearer": {
-                "httpAuthSecurityScheme": {
-                    "scheme": "Bearer",
-                    "description": "The token of the server's state directory.",
-                }
-            }
-        }
-        card["securityRequirements"] = [{"schemes": {"bearer": {}}}]
+    if scheme is not None:
+        card["securitySchemes"] = {scheme.kind: _security(scheme)}
+        needed = {"list": list(scheme.scopes)} if scheme.scopes else {}
+        card["securityRequirements"] = [{"schemes": {scheme.kind: needed}}]
     return card
+
+
+def _security(scheme: Scheme) -> Object:
+    """Return a scheme as the card has it (specification 4.5)."""
+    if scheme.kind == "bearer":
+        return {"httpAuthSecurityScheme": {"scheme": "Bearer", "description": scheme.description}}
+    flow = {
+        "authorizationUrl": scheme.authorization_url,
+        "tokenUrl": scheme.token_url,
+        "scopes": dict(scheme.scopes),
+        "pkceRequired": True,
+    }
+    return {
+        "oauth2SecurityScheme": {
+            "description": scheme.description,
+            "flows": {"authorizationCode": flow},
+            "oauth2MetadataUrl": scheme.metadata_url,
+        }
+    }
 
 
 def _skill(spell: Published) -> Object:
@@ -100,6 +114,7 @@ def _example(value: object) -> str:
 @dataclass(frozen=True, slots=True)
 class _Served:
     generation: int
+    scheme: Scheme | None
     body: bytes
     headers: Mapping[str, str]
 
@@ -107,27 +122,29 @@ class _Served:
 class CardEndpoint:
     """Serves the hub's card with an ETag (specification 8.6)."""
 
-    def __init__(self, host: HostInterface, *, requires_token: bool) -> None:
+    def __init__(self, host: HostInterface, auth: Authenticator, *, public_url: str = "") -> None:
         self._host = host
-        self._requires_token = requires_token
+        self._auth = auth
+        self._public_url = public_url.rstrip("/")
         self._served: dict[str, _Served] = {}
 
     async def __call__(self, request: Request) -> Response:
         """Return the card, or 304 when the client has it."""
         # The Host header was checked before this: it is a name this server answers to.
-        served = self._card(f"{request.url.scheme}://{request.url.netloc}")
+        reached = f"{request.url.scheme}://{request.url.netloc}"
+        served = self._card(self._public_url or reached, await self._auth.scheme())
         if served.headers["etag"] in _tags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=served.headers)
         return Response(served.body, headers=served.headers, media_type="application/json")
 
-    def _card(self, base_url: str) -> _Served:
+    def _card(self, base_url: str, scheme: Scheme | None) -> _Served:
         catalogue = self._host.catalogue()
         served = self._served.get(base_url)
-        if served is None or served.generation != catalogue.generation:
-            card = build_card(catalogue, base_url, requires_token=self._requires_token)
+        if served is None or (served.generation, served.scheme) != (catalogue.generation, scheme):
+            card = build_card(catalogue, base_url, scheme=scheme)
             tag = content_hash(canonical(card))[:32]
             headers = {"etag": f'"{tag}"', "cache-control": CACHE_CONTROL}
-            served = _Served(catalogue.generation, dumps(card).encode(), headers)
+            served = _Served(catalogue.generation, scheme, dumps(card).encode(), headers)
             if len(self._served) >= _MAX_NAMES:
                 self._served.clear()
             self._served[base_url] = served

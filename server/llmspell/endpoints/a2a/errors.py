@@ -15,12 +15,14 @@ from a2a.utils.errors import (
     A2AError,
     InternalError,
     InvalidParamsError,
+    InvalidRequestError,
     TaskNotCancelableError,
     TaskNotFoundError,
     UnsupportedOperationError,
 )
 
 from llmspell.errors import (
+    AccessError,
     AskInvalid,
     InputInvalid,
     LlmspellError,
@@ -49,6 +51,8 @@ _KINDS: tuple[tuple[type[LlmspellError], type[A2AError]], ...] = (
     (SpellNotFound, InvalidParamsError),
     (StateTooLarge, InvalidParamsError),  # a message too large to be kept
     (UsageError, InvalidParamsError),
+    # A2A has no words for these: over HTTP they are a status, here `data` tells them apart.
+    (AccessError, InvalidRequestError),
     (LlmspellError, InternalError),
 )
 """What each of our errors is in A2A's words; the first that fits counts."""

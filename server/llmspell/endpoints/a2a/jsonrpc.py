@@ -1,7 +1,8 @@
 """The JSON-RPC binding over HTTP (specification 9): one POST, one answer or one SSE stream.
 
 Bytes in and out only; what a request means is `dispatch`'s part. Errors are
-answers with HTTP status 200, as JSON-RPC has it; only a missing token is a 401.
+answers with HTTP status 200, as JSON-RPC has it; only what is refused for who sent it has a
+status of its own (401, 403, 429).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from starlette.responses import Response, StreamingResponse
 
 from llmspell.endpoints.a2a.dispatch import VERSION_PARAMETER, Dispatcher, RequestFailed
 from llmspell.endpoints.a2a.errors import error_of
-from llmspell.endpoints.auth import Authenticator
-from llmspell.endpoints.responses import error_response
+from llmspell.endpoints.auth.gate import Gate
+from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
 from llmspell.values import Object
 from llmspell_protocols import jsonrpc
@@ -39,22 +40,22 @@ class JsonRpcEndpoint:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        auth: Authenticator,
+        gate: Gate,
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
         keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     ) -> None:
         self._dispatcher = dispatcher
-        self._auth = auth
+        self._gate = gate
         self._max_body_bytes = max_body_bytes
         self._keep_alive_seconds = keep_alive_seconds
 
     async def __call__(self, request: Request) -> Response:
         """Return the answer to one request."""
-        caller = self._auth.caller(request.headers, "a2a")
-        if caller is None:
-            error, headers = self._auth.challenge(request.headers)
-            return error_response(error, 401, headers)
+        try:
+            caller = await self._gate.admit(request.scope, request.headers, "a2a")
+        except AccessError as error:
+            return self._gate.refusal(error, "a2a")
         try:
             call = await self._read(request)
         except ProtocolError as error:
@@ -67,6 +68,8 @@ class JsonRpcEndpoint:
                 return await self._stream(call, parameters, caller)
             result = await self._dispatcher.call(call.method, call.params, parameters, caller)
         except RequestFailed as failed:
+            if isinstance(failed.__cause__, AccessError):
+                return self._gate.refusal(failed.__cause__, "a2a")
             return _answer(Failure(call.id, failed.error))
         return _answer(Result(call.id, result))
 

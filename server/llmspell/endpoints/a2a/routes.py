@@ -9,26 +9,28 @@ from llmspell.endpoints.a2a.dispatch import Dispatcher
 from llmspell.endpoints.a2a.handler import TaskHandler
 from llmspell.endpoints.a2a.jsonrpc import MAX_BODY_BYTES, JsonRpcEndpoint
 from llmspell.endpoints.a2a.websocket import WebSocketEndpoint
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.gate import Gate
 from llmspell.host.interface import HostInterface
 
 
 def routes(
     host: HostInterface,
-    auth: Authenticator,
+    gate: Gate,
     *,
     default_skill: str = "",
+    public_url: str = "",
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> list[BaseRoute]:
     """Return the routes of the card and of both bindings.
 
     Args:
         default_skill: The setting `a2a.default`: spell a message goes to when it names none.
+        public_url: The setting `server.public_url`: what the card's addresses begin with.
         max_body_bytes: Largest JSON-RPC request over HTTP.
     """
     dispatcher = Dispatcher(TaskHandler(host, default_skill=default_skill))
-    card = CardEndpoint(host, requires_token=auth.mode == "token")
-    rpc = JsonRpcEndpoint(dispatcher, auth, max_body_bytes=max_body_bytes)
+    card = CardEndpoint(host, gate.auth, public_url=public_url)
+    rpc = JsonRpcEndpoint(dispatcher, gate, max_body_bytes=max_body_bytes)
     return [
         Route("/.well-known/agent-card.json", card.__call__),
         # The name of A2A 0.2, which some clients still ask for.
@@ -36,5 +38,5 @@ def routes(
         # With and without a slash: a redirect of a POST is one that clients do not follow.
         Route("/a2a", rpc.__call__, methods=["POST"]),
         Route("/a2a/", rpc.__call__, methods=["POST"]),
-        WebSocketRoute("/a2a/ws", WebSocketEndpoint(dispatcher, auth).__call__),
+        WebSocketRoute("/a2a/ws", WebSocketEndpoint(dispatcher, gate).__call__),
     ]

@@ -15,9 +15,10 @@ from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from llmspell.endpoints.a2a.dispatch import Dispatcher, RequestFailed
+from llmspell.endpoints.a2a.errors import error_of
 from llmspell.endpoints.a2a.jsonrpc import service_parameters
-from llmspell.endpoints.auth import Authenticator
-from llmspell.endpoints.responses import error_response
+from llmspell.endpoints.auth.gate import Gate
+from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
 from llmspell_protocols.a2a.connection import (
     SUBPROTOCOL,
@@ -36,9 +37,9 @@ class WebSocketEndpoint:
     `Host` and `Origin` were checked before this is reached (`endpoints.app`).
     """
 
-    def __init__(self, dispatcher: Dispatcher, auth: Authenticator) -> None:
+    def __init__(self, dispatcher: Dispatcher, gate: Gate) -> None:
         self._dispatcher = dispatcher
-        self._auth = auth
+        self._gate = gate
 
     async def __call__(self, socket: WebSocket) -> None:
         """Refuse the upgrade with 400 or 401, or serve the socket until it ends."""
@@ -46,13 +47,13 @@ class WebSocketEndpoint:
             text = f"the subprotocol {SUBPROTOCOL!r} is required\n"
             await socket.send_denial_response(PlainTextResponse(text, 400))
             return
-        caller = self._auth.caller(socket.headers, "a2a")
-        if caller is None:
-            error, headers = self._auth.challenge(socket.headers)
-            await socket.send_denial_response(error_response(error, 401, headers))
+        try:
+            await self._gate.admit(socket.scope, socket.headers, "a2a")
+        except AccessError as error:
+            await socket.send_denial_response(self._gate.refusal(error, "a2a"))
             return
         await socket.accept(subprotocol=SUBPROTOCOL)
-        session = _Session(socket, self._dispatcher, caller, service_parameters(socket))
+        session = _Session(socket, self._dispatcher, self._gate, service_parameters(socket))
         try:
             await session.serve()
         finally:
@@ -66,12 +67,12 @@ class _Session:
         self,
         socket: WebSocket,
         dispatcher: Dispatcher,
-        caller: Caller,
+        gate: Gate,
         parameters: Mapping[str, str],
     ) -> None:
         self._socket = socket
         self._dispatcher = dispatcher
-        self._caller = caller
+        self._gate = gate
         self._parameters = parameters
         self._connection = Connection()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,14 +123,17 @@ class _Session:
 
     async def _call(self, request: Requested) -> None:
         try:
+            caller = await self._admit()
             result = await self._dispatcher.call(
-                request.method, request.params, self._of(request), self._caller
+                request.method, request.params, self._of(request), caller
             )
             frame = self._connection.respond(request.id, result)
         except RequestFailed as failed:
             frame = self._connection.fail(request.id, failed.error)
         except ProtocolError as error:
             frame = self._connection.fail(request.id, error.error)
+        except AccessError as error:
+            frame = self._connection.fail(request.id, error_of(error))
         await self._send(frame)
 
     async def _stream(self, request: Requested) -> None:
@@ -152,10 +156,11 @@ class _Session:
 
     async def _items(self, request: Requested) -> Error | None:
         """Send the items of a stream, and return the error it ended with."""
-        stream = self._dispatcher.stream(
-            request.method, request.params, self._of(request), self._caller
-        )
         try:
+            caller = await self._admit()
+            stream = self._dispatcher.stream(
+                request.method, request.params, self._of(request), caller
+            )
             async with aclosing(stream) as items:
                 async for item in items:
                     await self._send(self._connection.stream_item(request.id, item))
@@ -163,7 +168,14 @@ class _Session:
             return failed.error
         except ProtocolError as error:
             return error.error
+        except AccessError as error:
+            return error_of(error)
         return None
+
+    async def _admit(self) -> Caller:
+        """Return the caller, who is looked at for each request: a key may have been revoked, a
+        token have expired, since the socket was opened, and each request counts."""
+        return await self._gate.admit(self._socket.scope, self._socket.headers, "a2a")
 
     def _of(self, request: Requested) -> Mapping[str, str]:
         if not request.service_parameters:

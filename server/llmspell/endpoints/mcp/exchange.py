@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Protocol
-
+from typing import Any, Protocol, cast
 
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
@@ -107,18 +106,21 @@ class Exchange(Protocol):
 
 def client_of(info: Any, capabilities: Object) -> Client:
     """Return the client that sent these, as JSON: `clientInfo` and its capabilities."""
+    said = _object(info)
     elicitation = capabilities.get("elicitation")
-    extensions = capabilities.get("extensions")
-    named: Object = info if isinstance(info, dict) else {}
-    # An empty capability means forms: url mode came later (2025-11-25).
     can_elicit = isinstance(elicitation, dict)
-    modes: Object = elicitation if can_elicit else {}
+    modes = _object(elicitation)
     return Client(
-        name=str(named.get("name", "")),
-        version=str(named.get("version", "")),
-        extensions=frozenset(extensions) if isinstance(extensions, dict) else frozenset(),
+        name=str(said.get("name", "")),
+        version=str(said.get("version", "")),
+        extensions=frozenset(_object(capabilities.get("extensions"))),
+        # An empty capability means forms: url mode came later (2025-11-25).
         elicits_forms=can_elicit and ("form" in modes or "url" not in modes),
         elicits_urls="url" in modes,
         samples="sampling" in capabilities,
         lists_roots="roots" in capabilities,
     )
+
+
+def _object(value: Any) -> Object:
+    return cast(Object, value) if isinstance(value, dict) else {}

@@ -1,27 +1,63 @@
-"""MCP over Streamable HTTP, both protocol eras, as one ASGI application for `/mcp`.
+"""MCP over Streamable HTTP, both protocol eras, as one ASGI application.
 
-The SDK's session manager does the protocol; around it stand what it leaves to
-the server: the token, a clear 413, header values as RFC 9110 means them, and
-an orderly end of the streams that clients hold open.
+The transport is ours; the protocol is the SDK's server. Here is what both eras
+have in common: who is let in, what is no message at all, which era a message
+is of, and an orderly end with calls under way and streams open.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import PARSE_ERROR
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.types import Receive, Scope, Send
 
-from llmspell.endpoints.auth import Authenticator
-from llmspell.endpoints.mcp.server import CALLER_SCOPE, McpEndpoint
+from llmspell.endpoints.auth.gate import Gate
+from llmspell.endpoints.mcp.http_answers import send_status
+from llmspell.endpoints.mcp.http_call import HttpCall
+from llmspell.endpoints.mcp.http_cors import Cors
+from llmspell.endpoints.mcp.http_legacy import LegacyHttp, owner_of, refuse
+from llmspell.endpoints.mcp.http_message import Message, id_of, read_message
+from llmspell.endpoints.mcp.http_modern import ModernHttp
+from llmspell.endpoints.mcp.http_request import (
+    MAX_BODY,
+    Departed,
+    HttpHeaders,
+    HttpRequest,
+    NotJson,
+)
+from llmspell.endpoints.mcp.http_rules import is_modern
+from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.endpoints.mcp.session import Owner, Session
+from llmspell.endpoints.mcp.sessions import IDLE_SECONDS, SESSIONS, Sessions
 from llmspell.endpoints.responses import error_response
-from llmspell.errors import InputTooLarge, OwnerStopping
+from llmspell.errors import AccessError, AccessRateLimited, InputTooLarge, OwnerStopping
+from llmspell.host.door_records import DoorRecords
+from llmspell.values import Object
 
-MAX_BODY = 4 << 20
-"""Largest request body in bytes."""
+__all__ = ["MAX_BODY", "STREAMS", "HttpLimits", "McpHttp"]
+
+STREAMS = 1000
+"""Streams that one principal may hold open, unless the settings say otherwise."""
+
+_LISTEN = "subscriptions/listen"
+_HANDSHAKE = frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What one principal may have here, in the words of `[server]`."""
+
+    sessions: int = SESSIONS
+    session_idle: float = IDLE_SECONDS
+    streams: int = STREAMS
 
 
 class McpHttp:
@@ -29,96 +65,235 @@ class McpHttp:
 
     Args:
         endpoint: What is served. Its life is the caller's concern.
-        auth: Who may call.
+        gate: Who may call, and how often.
+        records: Where sessions survive the process.
+        bundle: The bundle that the endpoint serves; "" = everything.
+        origins: Web origins whose pages may read the answers.
     """
 
-    def __init__(self, endpoint: McpEndpoint, auth: Authenticator) -> None:
+    def __init__(
+        self,
+        endpoint: McpEndpoint,
+        gate: Gate,
+        records: DoorRecords,
+        *,
+        bundle: str = "",
+        limits: HttpLimits | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         self._endpoint = endpoint
-        self._auth = auth
-        self._manager = StreamableHTTPSessionManager(
-            endpoint.server, max_request_body_size=MAX_BODY
+        self._gate = gate
+        self._limits = limits or HttpLimits()
+        self._cors = Cors(origins)
+        self._sessions = Sessions(
+            records,
+            self._open,
+            bundle=bundle,
+            most=self._limits.sessions,
+            idle=self._limits.session_idle,
         )
+        self._modern = ModernHttp(endpoint)
+        self._legacy = LegacyHttp(endpoint, self._sessions)
+        self._calls: set[HttpCall] = set()
+        self._open_streams: Counter[Owner] = Counter()
+        self._listening: set[asyncio.Task[Any]] = set()
         self._draining = False
-        self._ending = asyncio.Event()
-        self._posts = 0
         self._idle = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Serve while the context is open, until `drain`. Can be entered once."""
-        started = asyncio.Event()
-
-        # A task group ends in the task that began it, and `drain` is called from another one.
-        async def hold() -> None:
-            async with self._manager.run():
-                started.set()
-                await self._ending.wait()
-
-        holder = asyncio.ensure_future(hold())
-        await started.wait()
+        """Serve while the context is open, until `drain`."""
+        await self._sessions.load()
+        tidying = asyncio.ensure_future(self._sessions.tidying())
         try:
             yield
         finally:
-            self._ending.set()
-            await holder
+            self._draining = True
+            tidying.cancel()
+            self._end()
+            await asyncio.wait([tidying])
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end for so long, then end every stream."""
         self._draining = True
         await self._endpoint.end_streams()
         self._idle.clear()
-        if self._posts:
+        if self._calls:
             try:
                 async with asyncio.timeout(seconds):
                     await self._idle.wait()
             except TimeoutError:
                 pass  # the time is up: what still runs is cancelled with its stream
-        self._ending.set()
+        self._end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = Headers(scope=scope)
-        caller = self._auth.caller(headers, "mcp")
-        if caller is None:
-            error, challenge = self._auth.challenge(headers)
-            await error_response(error, 401, challenge)(scope, receive, send)
+        headers = HttpHeaders(scope)
+        if "origin" in headers and self._cors.allows(headers):
+            send = self._cors.sending(headers, send)
+            if self._cors.is_preflight(scope["method"], headers):
+                await send_status(send, 204, self._cors.preflight(headers))
+                return
+        try:
+            caller = await self._gate.admit(scope, headers, "mcp")
+        except AccessError as error:
+            await self._gate.refusal(error, "mcp")(scope, receive, send)
             return
         if self._draining:
             error = OwnerStopping("the server is shutting down")
             await error_response(error, 503)(scope, receive, send)
             return
-        inner = {**scope, "headers": _stripped(scope), CALLER_SCOPE: caller}
-        if scope["method"] != "POST":
-            await self._manager.handle_request(inner, receive, send)
+        request = HttpRequest(scope, receive, send, headers, caller)
+        match scope["method"]:
+            case "POST":
+                await self._post(request)
+            case "GET" | "DELETE" if self._is_legacy(request):
+                await self._in_session(request)
+            case _:
+                allowed = b"GET, POST, DELETE" if self._is_legacy(request) else b"POST"
+                await refuse(request, 405, "Method Not Allowed", head=[(b"allow", allowed)])
+
+    # -- messages
+
+    async def _post(self, request: HttpRequest) -> None:
+        if not request.accepts_json:
+            await refuse(request, 406, "Not Acceptable: Client must accept application/json")
             return
-        self._posts += 1
+        if not request.is_json:
+            told = "Unsupported Media Type: Content-Type must be application/json"
+            await refuse(request, 415, told)
+            return
         try:
-            await self._manager.handle_request(inner, receive, _explaining(scope, receive, send))
+            body = await request.json()
+        except InputTooLarge as error:
+            await error_response(error, 413)(request.scope, request.receive, request.send)
+        except NotJson:
+            await refuse(request, 400, "Parse error", code=PARSE_ERROR)
+        except Departed:
+            pass  # nobody is there to be answered
+        else:
+            await self._message(request, body)
+
+    async def _message(self, request: HttpRequest, body: Any) -> None:
+        """Serve what was posted, in the era it is of."""
+        message = read_message(body)
+        if message is None:
+            told = "Body must be a single JSON-RPC request, notification or response"
+            await refuse(request, 400, told, id=id_of(body))
+        elif self._is_legacy(request) and not is_modern(message.meta):
+            await self._legacy_message(request, message)
+        elif message.kind == "request":
+            await self._modern_request(request, message)
+        elif message.kind == "notification":
+            await self._modern.notification(request)
+        else:
+            # 2026-07-28, streamable HTTP: no server asks, so no client answers.
+            await refuse(request, 400, "no response is expected in this protocol version")
+
+    async def _modern_request(self, request: HttpRequest, message: Message) -> None:
+        listens = message.method == _LISTEN
+        if listens and not request.accepts_stream:
+            told = "Not Acceptable: Client must accept text/event-stream"
+            await refuse(request, 406, told, id=message.id)
+            return
+        call = await self._modern.call(request, message)
+        if call is None:
+            return
+        try:
+            with self._stream_of(owner_of(request)) if listens else nullcontext():
+                await self._perform(call, self._modern.work(call, request, message))
+        except AccessRateLimited as error:
+            await self._refuse(error, request)
+
+    async def _legacy_message(self, request: HttpRequest, message: Message) -> None:
+        if message.method == "initialize" and message.kind == "request":
+            try:
+                await self._legacy.initialize(request, message)
+            except AccessError as error:
+                await self._refuse(error, request)
+            return
+        session = await self._legacy.session(request)
+        if session is None:
+            return
+        if message.kind != "request":
+            await self._legacy.message(session, request, message)
+            return
+        call = await self._legacy.call(session, request, message)
+        if call is not None:
+            session.begin(call)
+            try:
+                await self._perform(call, self._legacy.work(session, call, request, message))
+            finally:
+                call.forget()
+                self._sessions.finished(session, call)
+
+    async def _in_session(self, request: HttpRequest) -> None:
+        """Serve a GET or a DELETE."""
+        if request.scope["method"] == "GET" and not request.accepts_stream:
+            await refuse(request, 406, "Not Acceptable: Client must accept text/event-stream")
+            return
+        session = await self._legacy.session(request)
+        if session is None:
+            return
+        if request.scope["method"] == "DELETE":
+            await self._legacy.delete(session, request)
+            return
+        task = asyncio.current_task()
+        assert task is not None  # ASGI applications run in one
+        self._listening.add(task)
+        try:
+            with self._stream_of(session.owner):
+                await self._legacy.listen(session, request)
+        except AccessRateLimited as error:
+            await self._refuse(error, request)
         finally:
-            self._posts -= 1
-            if not self._posts:
+            self._listening.discard(task)
+
+    # -- life
+
+    async def _perform(self, call: HttpCall, work: Awaitable[Object]) -> None:
+        self._calls.add(call)
+        try:
+            await call.perform(work, self._refuse)
+        finally:
+            self._calls.discard(call)
+            if not self._calls:
                 self._idle.set()
 
+    @contextmanager
+    def _stream_of(self, owner: Owner) -> Generator[None]:
+        """Count a stream that is held open.
 
-def _stripped(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return the headers without blanks around their values (RFC 9110 5.5).
+        Raises:
+            AccessRateLimited: Its owner holds too many.
+        """
+        if self._open_streams[owner] >= self._limits.streams:
+            raise AccessRateLimited(
+                f"{self._limits.streams} streams are open",
+                hint="close one, or raise the setting server.streams",
+                data={"retry_after": 1.0},
+            )
+        self._open_streams[owner] += 1
+        try:
+            yield
+        finally:
+            self._open_streams[owner] -= 1
+            if not self._open_streams[owner]:
+                del self._open_streams[owner]
 
-    httptools passes trailing ones on, and the SDK compares values byte by byte.
-    """
-    return [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+    def _end(self) -> None:
+        for call in list(self._calls):
+            call.stop("shutdown")
+        self._sessions.close()
 
+    def _open(self, id: str, owner: Owner, params: Object) -> Session:
+        return Session(id, owner, self._endpoint.server, params)
 
-def _explaining(scope: Scope, receive: Receive, send: Send) -> Send:
-    """Return a `send` that puts our own answer in place of the SDK's bare 413."""
-    refused = False
+    async def _refuse(self, error: AccessError, request: HttpRequest) -> None:
+        answer = self._gate.refusal(error, "mcp")
+        await answer(request.scope, request.receive, request.send)
 
-    async def explain(message: Message) -> None:
-        nonlocal refused
-        if message["type"] == "http.response.start" and message["status"] == 413:
-            refused = True
-            error = InputTooLarge(f"the request is larger than {MAX_BODY} bytes")
-            await error_response(error, 413)(scope, receive, send)
-        elif not refused:
-            await send(message)
-
-    return explain
+    @staticmethod
+    def _is_legacy(request: HttpRequest) -> bool:
+        version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER)
+        return version is None or version in _HANDSHAKE

@@ -1,26 +1,21 @@
-"""What came of a cast, as the result of a `tools/call`.
+"""What came of a cast, as the result of a `tools/call`, ready for the wire.
 
 A failed run is a result too (`isError`), so that the model reads what went
-wrong and how to mend it; only a tool that does not exist is a JSON-RPC error.
+wrong and how to mend it; only a tool that does not exist, and what a spell ends
+with `ctx:protocol_error`, is a JSON-RPC error. Results are plain objects:
+every call makes one, and the SDK's models cost more than the call.
 """
 
 from __future__ import annotations
 
-from mcp_types import (
-    AudioContent,
-    BlobResourceContents,
-    CallToolResult,
-    ContentBlock,
-    EmbeddedResource,
-    ImageContent,
-    ResourceLink,
-    TextContent,
-    TextResourceContents,
-)
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
 
 from llmspell.errors import LlmspellError, RunError
 from llmspell.host.interface import Published
-from llmspell.runs.record import Outcome
+from llmspell.runs.record import Outcome, Question, RunState
 from llmspell.values import JSON, Object, dumps
 
 RUN_ID_META = "llmspell/run_id"
@@ -32,68 +27,134 @@ STATUS_META = "llmspell/status"
 ERROR_META = "llmspell/error"
 """Key in an error result's `_meta`: `{code, hint, run_id?, data?}`."""
 
+HANDLE_FIELDS: Mapping[str, Object] = {
+    "run_id": {"type": "string", "description": "Id of the run, when it is still under way."},
+    "status": {"type": "string", "description": "How far it is."},
+    "how_to_continue": {"type": "string", "description": "How to get its result."},
+}
+"""What a handle holds, and what a spell's own output therefore may not."""
 
-def outcome_result(outcome: Outcome, spell: Published, *, objects_only: bool) -> CallToolResult:
+
+def published_output(spell: Published) -> Object | None:
+    """Return the output schema a client is told, or None for none.
+
+    Clients hold every answer against it, a handle too. So it is a flat schema
+    of the spell's own fields and those of a handle, none required; the host
+    enforces the spell's own. Exact where a caller never gets a handle.
+    """
+    schema = spell.output_schema
+    if schema is None or spell.when_long == "wait":
+        return schema
+    if schema.get("type") != "object":
+        return None  # no handle would fit it
+    loose = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("required", "additionalProperties", "minProperties")
+    }
+    loose["properties"] = {**schema.get("properties", {}), **HANDLE_FIELDS}
+    return loose
+
+
+def outcome_result(outcome: Outcome, spell: Published | None, *, is_modern: bool) -> Object:
     """Return the tool result of an outcome.
 
-    The output stands in `structuredContent` when the spell declares an output
+    The output stands in `structuredContent` when the spell publishes an output
     schema or the output is an object, and always in the text too: older
-    clients read nothing else.
+    clients read nothing else. Up to 2025-11-25 only an object may stand there.
 
     Args:
-        objects_only: Whether the protocol version allows only an object as
-            `structuredContent` (2025-11-25 and before).
+        spell: What was cast; None when it is published no more.
+
+    Raises:
+        MCPError: The spell ended with an error of the protocol.
     """
-    if outcome.state == "input_required":
-        return _question_result(outcome, spell)
     if not outcome.ok:
-        return error_result(_error_of(outcome))
+        return failure_result(outcome, is_modern=is_modern)
     output = outcome.output
-    is_structured = isinstance(output, dict) or (
-        spell.output_schema is not None and not objects_only
-    )
+    declared = spell is not None and spell.output_schema is not None
     if outcome.content is not None:
         content = [content_block(part) for part in outcome.content]
     else:
-        content = _text_of(output, declared=spell.output_schema is not None)
-    return CallToolResult(
-        content=content,
-        structured_content=output if is_structured else None,
-        _meta={RUN_ID_META: outcome.run_id},
-    )
+        content = _text_of(output, declared=declared)
+    result: Object = {"content": content}
+    if isinstance(output, dict) or (declared and is_modern):
+        result["structuredContent"] = output
+    return _complete(result, {RUN_ID_META: outcome.run_id}, is_modern=is_modern)
 
 
-def _question_result(outcome: Outcome, spell: Published) -> CallToolResult:
-    """Return what a caller is told whose cast waits for a person.
+def failure_result(outcome: Outcome, *, is_modern: bool) -> Object:
+    """Return the tool result of a run that did not complete.
 
-    An error where the spell declares an output: without one the result would not
-    fit its schema, and clients check that.
+    Raises:
+        MCPError: The spell ended with an error of the protocol.
     """
-    lines = [f"The run of {outcome.spell!r} waits for a person to answer:"]
-    for question in outcome.questions:
-        lines.append(f"  {question.message}")
-        lines.append(f"  schema of the answer: {dumps(question.schema)}")
-    lines.append(f"Answer it with: llmspell runs answer {outcome.run_id}")
-    lines.append(f"Then read its result with: llmspell runs result {outcome.run_id}")
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines))],
-        is_error=spell.output_schema is not None,
-        _meta={RUN_ID_META: outcome.run_id, STATUS_META: outcome.state},
-    )
+    error = error_of(outcome)
+    if (protocol := protocol_error(error)) is not None:
+        raise protocol
+    return error_result(error, is_modern=is_modern)
 
 
-def error_result(error: LlmspellError) -> CallToolResult:
-    """Return the tool result of an error: its report as text, its parts in `_meta`."""
+def handle_result(
+    run_id: str, spell: str, state: RunState, questions: list[Question], *, is_modern: bool
+) -> Object:
+    """Return what a caller gets of a run that goes on without it."""
+    if questions:
+        lines = [f"The run of {spell!r} waits for a person to answer:"]
+        for question in questions:
+            lines.append(f"  {question.message}")
+            if question.url:
+                lines.append(f"  at {question.url}")
+            else:
+                lines.append(f"  schema of the answer: {dumps(question.schema)}")
+        lines.append(f"A person answers it with: llmspell runs answer {run_id}")
+        lines.append(f'Then call the tool run_result with {{"run_id": "{run_id}"}}.')
+        how = "\n".join(lines)
+    else:
+        how = (
+            f"The run of {spell!r} takes longer and goes on. Call the tool run_result with "
+            f'{{"run_id": "{run_id}"}} for its result; do not call {spell!r} again for it. '
+            f"The tool run_cancel stops it."
+        )
+    handle: Object = {"run_id": run_id, "status": state, "how_to_continue": how}
+    result: Object = {
+        "content": [{"type": "text", "text": dumps(handle)}],
+        "structuredContent": handle,
+    }
+    return _complete(result, {RUN_ID_META: run_id, STATUS_META: state}, is_modern=is_modern)
+
+
+def error_result(error: LlmspellError, *, is_modern: bool) -> Object:
+    """Return the tool result of an error: its report as text, its parts in `_meta`.
+
+    There is no `structuredContent`: nothing in it could fit the output schema.
+    """
     detail: Object = {"code": error.code, "hint": error.hint}
     meta: Object = {ERROR_META: detail}
     if error.run_id:
         detail["run_id"] = meta[RUN_ID_META] = error.run_id
     if error.data:
         detail["data"] = error.data
-    return CallToolResult(content=[TextContent(text=error.report())], is_error=True, _meta=meta)
+    result: Object = {"content": [{"type": "text", "text": error.report()}], "isError": True}
+    return _complete(result, meta, is_modern=is_modern)
 
 
-def content_block(part: Object) -> ContentBlock:
+def error_of(outcome: Outcome) -> LlmspellError:
+    """Return the error a run ended with."""
+    if outcome.error is not None:
+        return LlmspellError.from_value(outcome.error).with_run(outcome.run_id)
+    return RunError(f"the run of {outcome.spell!r} ended as {outcome.state}", run_id=outcome.run_id)
+
+
+def protocol_error(error: LlmspellError) -> MCPError | None:
+    """Return the JSON-RPC error that a spell asked for, or None for an ordinary failure."""
+    if error.code != "run.protocol_error":
+        return None
+    data = error.data or {}
+    return MCPError(int(data["code"]), str(data["message"]), data.get("data"))
+
+
+def content_block(part: Object) -> Object:
     """Return a typed part of an answer (what `Content.*` made in a spell) as MCP content.
 
     A part this wire has no form for is shown as its JSON.
@@ -101,32 +162,39 @@ def content_block(part: Object) -> ContentBlock:
     media_type = part.get("media_type")
     match part:
         case {"type": "text", "text": str(text)}:
-            return TextContent(text=text)
+            return {"type": "text", "text": text}
         case {"type": "image", "data": str(data)}:
-            return ImageContent(data=data, mime_type=media_type or "image/png")
+            return {"type": "image", "data": data, "mimeType": media_type or "image/png"}
         case {"type": "audio", "data": str(data)}:
-            return AudioContent(data=data, mime_type=media_type or "audio/wav")
+            return {"type": "audio", "data": data, "mimeType": media_type or "audio/wav"}
         case {"type": "resource", "uri": str(uri), "text": str(text)}:
-            return EmbeddedResource(
-                resource=TextResourceContents(uri=uri, text=text, mime_type=media_type)
-            )
+            return {"type": "resource", "resource": _contents(uri, "text", text, media_type)}
         case {"type": "resource", "uri": str(uri), "data": str(data)}:
-            return EmbeddedResource(
-                resource=BlobResourceContents(uri=uri, blob=data, mime_type=media_type)
-            )
+            return {"type": "resource", "resource": _contents(uri, "blob", data, media_type)}
         case {"type": "resource", "uri": str(uri)}:
-            return ResourceLink(uri=uri, name=part.get("name") or uri, mime_type=media_type)
+            link: Object = {"type": "resource_link", "uri": uri, "name": part.get("name") or uri}
+            if media_type:
+                link["mimeType"] = media_type
+            return link
         case _:
-            return TextContent(text=dumps(part))
+            return {"type": "text", "text": dumps(part)}
 
 
-def _text_of(output: JSON, *, declared: bool) -> list[ContentBlock]:
+def _contents(uri: str, field: str, value: str, media_type: Any) -> Object:
+    contents: Object = {"uri": uri, field: value}
+    if media_type:
+        contents["mimeType"] = media_type
+    return contents
+
+
+def _text_of(output: JSON, *, declared: bool) -> list[Object]:
     if output is None and not declared:
         return []
-    return [TextContent(text=output if isinstance(output, str) else dumps(output))]
+    return [{"type": "text", "text": output if isinstance(output, str) else dumps(output)}]
 
 
-def _error_of(outcome: Outcome) -> LlmspellError:
-    if outcome.error is not None:
-        return LlmspellError.from_value(outcome.error).with_run(outcome.run_id)
-    return RunError(f"the run of {outcome.spell!r} ended as {outcome.state}", run_id=outcome.run_id)
+def _complete(result: Object, meta: Object, *, is_modern: bool) -> Object:
+    result["_meta"] = meta
+    if is_modern:
+        result["resultType"] = "complete"
+    return result

@@ -7,57 +7,53 @@ held and runs kept by the host.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
+from mcp.server.connection import Connection
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    HEADER_MISMATCH,
     INVALID_PARAMS,
     CallToolRequestParams,
-    CallToolResult,
-    ListToolsResult,
+    EmptyResult,
     NotificationParams,
     PaginatedRequestParams,
+    SetLevelRequestParams,
 )
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
 from llmspell import __version__
-from llmspell.endpoints.mcp.changes import ToolChanges
-from llmspell.endpoints.mcp.progress import ProgressReporter
-from llmspell.endpoints.mcp.results import error_result, outcome_result
-from llmspell.endpoints.mcp.streams import Piped
-from llmspell.endpoints.mcp.tools import build_tools
-from llmspell.errors import InternalError, LlmspellError, SpellNotFound
-from llmspell.host.interface import Catalogue, HostInterface, RunHandle
-from llmspell.runs.record import Outcome
-from llmspell.security.principals import Caller
+from llmspell.endpoints.mcp.calls import Calls
+from llmspell.endpoints.mcp.changes import Changes, connection_of
+from llmspell.endpoints.mcp.control_tools import ControlTools
+from llmspell.endpoints.mcp.exchange import TASKS, Exchange
+from llmspell.endpoints.mcp.profiles import Profiles
+from llmspell.endpoints.mcp.results import error_result
+from llmspell.endpoints.mcp.sdk_exchange import CALLER_SCOPE, Context, SdkExchange
+from llmspell.endpoints.mcp.tasks import TaskParams, Tasks, TaskUpdateParams
+from llmspell.endpoints.mcp.tools import ToolList
+from llmspell.errors import AccessForbidden, InternalError, LlmspellError
+from llmspell.host.interface import Catalogue, DoorHost, Published
 from llmspell.values import Object
 
-SESSION_META = "llmspell/session"
-"""Key in a request's `_meta` that names the session of the cast."""
+__all__ = ["CALLER_SCOPE", "McpEndpoint"]
 
-CALLER_SCOPE = "llmspell.caller"
-"""Key in the ASGI scope under which the HTTP transport leaves the authenticated caller."""
-
-_MAX_SESSION = 256
-_RESERVED_META = "io.modelcontextprotocol/"
 _FRESH = CacheHint(ttl_ms=1000, scope="private")
 """How long a client may keep a list: short, because a spell changes while its author looks."""
 
 _log = logging.getLogger(__name__)
 
-Context = ServerRequestContext[Any, Any]
+_P = TypeVar("_P", bound=TaskParams)
 
 
 class _Server(Server[dict[str, Any]]):
-    """The SDK's server, announcing that its list of tools changes.
+    """The SDK's server, announcing that its lists change.
 
     The HTTP session manager makes the options of the handshake itself, so they
     are set where it asks for them.
@@ -81,190 +77,144 @@ class McpEndpoint:
 
     Make it on the event loop that serves; close it when nothing is served any
     more. Several may stand over one host.
+
+    Args:
+        bundle: Name of the bundle whose spells it serves; "" = everything published.
     """
 
-    def __init__(self, host: HostInterface) -> None:
+    def __init__(self, host: DoorHost, *, bundle: str = "") -> None:
         self._host = host
-        self._tools = build_tools(host.catalogue())
-        self._changes = ToolChanges()
-        self._stopping: set[asyncio.Task[None]] = set()
-        # Casts whose caller's pipe broke: they go on, and something must hold them.
-        self._detached: set[asyncio.Future[Outcome]] = set()
+        self._bundle = bundle
+        self._profiles = Profiles(host.project.settings.mcp)
+        self.tools = self._tools_of(host.catalogue())
+        self.log_levels: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
+        """The least level of log messages that each client before 2026-07-28 asked for."""
+        self.tasks = Tasks(host, self._published)
+        self.changes = Changes(host, exchange_of=self.exchange, task_of=self.tasks.of)
+        self.calls = Calls(
+            host,
+            self._published,
+            tasks=self.tasks,
+            wait_of=lambda exchange: self.tools.profile(exchange.client).wait,
+            task_after=host.project.settings.mcp.task_after,
+        )
+        self.control_tools = ControlTools(self.calls, lambda: self.tools)
         self.server: Server[dict[str, Any]] = _Server(
             "llmspell",
             version=__version__,
-            instructions=self._tools.instructions,
+            instructions=self.tools.instructions,
             cache_hints={"tools/list": _FRESH, "server/discover": _FRESH},
             # Without it the SDK runs the whole listing for each HTTP call.
-            get_tool_input_schema=self._input_schema,
+            get_tool_input_schema=self.input_schema,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            on_subscriptions_listen=self._changes.listen,
+            on_subscriptions_listen=self.changes.listen,
         )
         # The SDK puts its OpenTelemetry span here; nothing exports spans.
         self.server.middleware.clear()
+        self.server.extensions[TASKS] = {}
+        handle = self.server.add_request_handler
+        handle("tasks/get", TaskParams, self._task_handler(self.tasks.get))
+        handle("tasks/update", TaskUpdateParams, self._task_handler(self.tasks.update))
+        handle("tasks/cancel", TaskParams, self._task_handler(self.tasks.cancel))
+        handle("logging/setLevel", SetLevelRequestParams, self._set_log_level)
         self.server.add_notification_handler(
-            "notifications/initialized", NotificationParams, self._changes.initialized
+            "notifications/initialized", NotificationParams, self.changes.initialized
         )
         self._detach = host.on_change(self._changed)
 
     async def end_streams(self) -> None:
-        """End the streams that wait for changes of the list, gracefully."""
-        await self._changes.close()
+        """End the streams that wait for changes, gracefully."""
+        await self.changes.end_streams()
 
     async def close(self) -> None:
         """Stop following the host. Closing twice is no error."""
         self._detach()
-        await self.end_streams()
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+        await self.changes.close()
+        await self.calls.close()
 
-    def _changed(self, catalogue: Catalogue) -> None:
-        tools = build_tools(catalogue)
-        previous, self._tools = self._tools, tools
-        self.server.instructions = tools.instructions
-        if tools.modern != previous.modern:
-            self._changes.announce()
+    def exchange(self, context: Context) -> SdkExchange:
+        """Return a request of the SDK's as the handlers of this adapter see it."""
+        return SdkExchange(context, level=self.log_levels.get(connection_of(context)))
 
-    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
-        spell = self._tools.spells.get(name)
-        return None if spell is None else spell.input_schema
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Return the input schema of a tool, or None when there is no such tool."""
+        return self.tools.input_schema(name)
 
-    async def _list_tools(
-        self, context: Context, params: PaginatedRequestParams | None
-    ) -> ListToolsResult:
-        if params is not None and params.cursor is not None:
-            raise MCPError(INVALID_PARAMS, "unknown cursor: the list has one page")
-        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-        return ListToolsResult(tools=self._tools.modern if modern else self._tools.legacy)
+    async def call_tool(self, exchange: Exchange, params: Object) -> Object:
+        """Serve `tools/call`: return the result body, complete for the protocol of the exchange.
 
-    async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        spell = self._tools.spells.get(params.name)
-        if spell is None:
-            raise _unknown_tool(params.name)
-        caller = caller_of(context)
+        Raises:
+            MCPError: The params are none, or see `Calls.cast`.
+            AccessForbidden: The caller may not cast it.
+        """
+        name: Any = params.get("name")
+        arguments: Any = params.get("arguments")
+        state: Any = params.get("requestState")
+        responses: Any = params.get("inputResponses")
+        if not isinstance(name, str):
+            raise MCPError(INVALID_PARAMS, "tools/call needs the name of a tool")
+        if not isinstance(arguments, dict | None):
+            raise MCPError(INVALID_PARAMS, "the arguments of tools/call are an object")
+        if not isinstance(state, str | None) or not isinstance(responses, dict | None):
+            raise MCPError(INVALID_PARAMS, "requestState is a text, inputResponses an object")
+        perform = self.control_tools.call if self.tools.offers(name) else self.calls.cast
         try:
-            outcome = await self._cast(context, caller, params.name, params.arguments or {})
-        except SpellNotFound:
-            raise _unknown_tool(params.name) from None
+            return await perform(
+                exchange,
+                name,
+                cast(Object, arguments or {}),
+                state=state,
+                responses=cast(Object, responses or {}),
+            )
+        except (MCPError, AccessForbidden):
+            raise
         except LlmspellError as error:
-            return error_result(error)
+            return error_result(error, is_modern=exchange.is_modern)
         except Exception:
             # The edge of the product: the SDK would send the exception's text to the client.
-            _log.exception("tools/call of %r failed inside llmspell", params.name)
-            return error_result(InternalError(f"casting {params.name!r} failed inside llmspell"))
-        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-        return outcome_result(outcome, spell, objects_only=not modern)
+            _log.exception("tools/call of %r failed inside llmspell", name)
+            failure = InternalError(f"casting {name!r} failed inside llmspell")
+            return error_result(failure, is_modern=exchange.is_modern)
 
-    async def _cast(
-        self, context: Context, caller: Caller, name: str, arguments: Object
-    ) -> Outcome:
-        pipe = context.request if isinstance(context.request, Piped) else None
-        if context.meta is not None and context.meta.get("progress_token") is not None:
-            return await self._cast_aloud(context, caller, name, arguments, pipe)
-        if pipe is None:
-            return await self._host.cast(name, arguments, caller=caller)
-        key = pipe.key(context.request_id)
-        casting = asyncio.ensure_future(self._host.cast(name, arguments, caller=caller, key=key))
-        try:
-            return await asyncio.shield(casting)
-        except asyncio.CancelledError:
-            if casting.cancelled():
-                raise
-            if pipe.take_cancelled(context.request_id):
-                casting.cancel()
-            self._detached.add(casting)
-            casting.add_done_callback(self._forget)
-            raise
+    # -- the SDK's handlers
 
-    async def _cast_aloud(
-        self,
-        context: Context,
-        caller: Caller,
-        name: str,
-        arguments: Object,
-        pipe: Piped | None,
-    ) -> Outcome:
-        """Cast and report progress meanwhile."""
-        key = pipe.key(context.request_id) if pipe is not None else None
-        # Shielded: a handle that comes after the client left must still be stopped.
-        starting = asyncio.ensure_future(self._host.start(name, arguments, caller=caller, key=key))
-        try:
-            handle = await asyncio.shield(starting)
-            reporter = ProgressReporter(context.session.report_progress)
-            async for event in handle.events(until_pause=True):
-                await reporter.event(event)
-            return await handle.result()
-        except BaseException:
-            # Nobody else was given the run, so it ends with the request. In a task of its
-            # own: a cancelled anyio scope cancels every await of its tasks again.
-            if pipe is None or pipe.take_cancelled(context.request_id):
-                self._spawn(_stop(starting))
-            else:
-                starting.add_done_callback(self._forget)
-            raise
+    def _published(self, name: str) -> Published | None:
+        return self.tools.get(name)
 
-    def _forget(self, casting: asyncio.Future[Any]) -> None:
-        self._detached.discard(casting)
-        if not casting.cancelled() and (error := casting.exception()) is not None:
-            _log.debug("a cast nobody waits for ended: %s", error)
+    def _tools_of(self, catalogue: Catalogue) -> ToolList:
+        settings = self._host.project.settings.mcp
+        return ToolList(catalogue, settings, profiles=self._profiles, bundle=self._bundle)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+    def _changed(self, catalogue: Catalogue) -> None:
+        tools = self._tools_of(catalogue)
+        previous, self.tools = self.tools, tools
+        self.server.instructions = tools.instructions
+        if not tools.same_as(previous):
+            self.changes.announce("tools")
 
+    async def _list_tools(self, context: Context, params: PaginatedRequestParams | None) -> Any:
+        exchange = self.exchange(context)
+        cursor = params.cursor if params is not None else None
+        page = self.tools.listing(exchange.client, exchange.is_modern, cursor)
+        return {**page, "resultType": "complete"} if exchange.is_modern else page
 
-async def _stop(starting: asyncio.Future[RunHandle]) -> None:
-    try:
-        await (await starting).cancel()
-    except LlmspellError as error:
-        # It never began, or has ended: either way nothing is left to stop.
-        _log.debug("nothing to stop: %s", error)
+    async def _call_tool(self, context: Context, params: CallToolRequestParams) -> Any:
+        # As it was sent: the model of the params would have to be taken apart again.
+        return await self.call_tool(self.exchange(context), dict(context.params or {}))
 
+    async def _set_log_level(self, context: Context, params: SetLevelRequestParams) -> EmptyResult:
+        self.log_levels[connection_of(context)] = params.level
+        return EmptyResult()
 
-def caller_of(context: Context) -> Caller:
-    """Return who calls, with the session of this request and what the client said beside the input.
+    def _task_handler(
+        self, serve: Callable[[Exchange, _P], Awaitable[Object]]
+    ) -> Callable[[Context, _P], Awaitable[Object]]:
+        async def handle(context: Context, params: _P) -> Object:
+            request = context.request
+            # The SDK holds this header against the body for the methods of the core only.
+            if isinstance(request, Request) and (request.headers.get("mcp-name") != params.task_id):
+                raise MCPError(HEADER_MISMATCH, "the header Mcp-Name does not match params.taskId")
+            return await serve(self.exchange(context), params)
 
-    The session is `_meta["llmspell/session"]`, else the HTTP session of the
-    handshake era, else the principal's default.
-
-    Raises:
-        MCPError: The session is not a text of 1 to 256 characters.
-    """
-    carrier = context.request
-    session: str | None = None
-    if isinstance(carrier, Piped):
-        caller = carrier.caller
-    elif isinstance(carrier, Request):
-        caller = carrier.scope[CALLER_SCOPE]
-        session = carrier.headers.get("mcp-session-id")
-    else:
-        raise TypeError(f"a request without a caller: {type(carrier).__name__}")
-    meta: Object = {
-        key: value
-        for key, value in (context.meta or {}).items()
-        if key != "progress_token" and not key.startswith(_RESERVED_META)
-    }
-    named = meta.pop(SESSION_META, None)
-    if named is not None:
-        if not isinstance(named, str) or not 0 < len(named) <= _MAX_SESSION:
-            raise MCPError(
-                INVALID_PARAMS,
-                f"_meta[{SESSION_META!r}] is a text of 1 to {_MAX_SESSION} characters",
-            )
-        session = named
-    message: Object = {}
-    client = context.session.client_params
-    if client is not None:
-        message["client"] = {
-            "name": client.client_info.name,
-            "version": client.client_info.version,
-        }
-    if meta:
-        message["meta"] = meta
-    return caller.at("mcp", session=session, message=message or None)
-
-
-def _unknown_tool(name: str) -> MCPError:
-    error = SpellNotFound(f"unknown tool {name!r}", hint="tools/list names what is published")
-    return MCPError(INVALID_PARAMS, error.message, {"code": error.code, "hint": error.hint})
+        return handle

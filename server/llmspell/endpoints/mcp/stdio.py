@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.streams import MessageReader, MessageWriter, Piped
-from llmspell.host.interface import HostInterface
+from llmspell.host.interface import DoorHost
 from llmspell.security.principals import Caller, local_caller
 
 _CHUNK = 256 << 10
@@ -96,7 +96,7 @@ def _is_modern(params: Mapping[str, Any] | None) -> bool:
     return isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta
 
 
-async def serve_stdio(host: HostInterface) -> None:
+async def serve_stdio(host: DoorHost) -> None:
     """Serve one client on this process's own stdin and stdout until stdin ends.
 
     What could print while it starts wants `standard_streams` around itself

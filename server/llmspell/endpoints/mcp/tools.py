@@ -1,82 +1,278 @@
-"""The published spells as MCP tools, prebuilt: listing runs nothing and maps nothing."""
+"""The list of tools: the published spells and the tools beside them, as each client takes them.
+
+Listing runs nothing. A `ToolList` is of one catalogue and is replaced whole when
+the catalogue changes; what it says to the clients of one profile is made when
+the first of them asks. What may be called does not depend on it: every spell
+may be, by every client.
+
+Beyond a number of tools, or with `mcp.catalogue = "search"`, a client is shown
+only the tools by which it finds and casts the spells. What is left out of a
+list, for its number or its name, can be reached with `cast`, or it is listed.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from mcp_types import Tool, ToolAnnotations
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
 
+from llmspell.config import McpSettings
+from llmspell.endpoints.mcp.control_definitions import DEFINITIONS
+from llmspell.endpoints.mcp.exchange import Client
+from llmspell.endpoints.mcp.instructions import instructions
+from llmspell.endpoints.mcp.profiles import Profile, Profiles
+from llmspell.endpoints.mcp.results import published_output
+from llmspell.endpoints.mcp.schema_subset import subset
+from llmspell.endpoints.mcp.spell_search import SpellIndex
 from llmspell.host.interface import Catalogue, Published
+from llmspell.values import Object, dumps
 
-_NAMED = 30
-"""How many tools the instructions name; clients search them, people skim them."""
+_SEARCHING = ("cast", "spell_search")
+"""What a client needs that is not shown every spell."""
+
+_KEPT_WHOLE = 50_000
+"""Characters of a result that Claude Code keeps in the conversation unless a tool says more."""
+
+_MOST_KEPT = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class ToolList:
-    """The tools at one moment, in the order of their names.
+class _View:
+    """What the clients of one profile are listed in one era."""
 
-    Up to 2025-11-25 an output schema must describe an object, and clients of
-    that time refuse the whole list otherwise; so that era has its own list, in
-    which such a tool declares no output schema.
+    names: list[str]
+    tools: list[Object]
+
+
+class ToolList:
+    """The tools at one moment, of everything that is published or of one bundle.
+
+    Args:
+        bundle: Name of the bundle; "" = everything.
     """
 
-    spells: dict[str, Published]
-    """What may be called, by tool name."""
-    modern: list[Tool]
-    legacy: list[Tool]
-    instructions: str
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: McpSettings | None = None,
+        *,
+        profiles: Profiles | None = None,
+        bundle: str = "",
+    ) -> None:
+        self._settings = settings or McpSettings()
+        self._profiles = profiles or Profiles(self._settings)
+        published = [spell for spell in catalogue.spells if spell.expose_mcp]
+        if bundle:
+            published = [spell for spell in published if in_bundle(spell, bundle, self._settings)]
+        self.spells: dict[str, Published] = {spell.name: spell for spell in published}
+        """What may be called, by tool name."""
+        self._control: dict[str, Object] = {
+            tool["name"]: tool
+            for tool in DEFINITIONS
+            if tool["name"] in self._settings.control_tools and tool["name"] not in self.spells
+        }
+        self._views: dict[tuple[str, bool], _View] = {}
+        self._index: SpellIndex | None = None
+        self.instructions = instructions(
+            published,
+            offered=self._control,
+            searched=self._is_searched(self._profiles.of("")),
+        )
 
+    def get(self, name: str) -> Published | None:
+        """Return the spell that may be called by a tool's name, or None."""
+        return self.spells.get(name)
 
-def build_tools(catalogue: Catalogue) -> ToolList:
-    """Return the tools of a catalogue: one for each spell exposed over MCP."""
-    spells = {spell.name: spell for spell in catalogue.spells if spell.expose_mcp}
-    modern = [_tool(spell) for spell in spells.values()]
-    legacy = [
-        tool
-        if has_object_output(spells[tool.name])
-        else tool.model_copy(update={"output_schema": None})
-        for tool in modern
-    ]
-    return ToolList(spells, modern, legacy, _instructions(list(spells.values())))
+    def offers(self, name: str) -> bool:
+        """Return whether the name is that of a tool beside the spells."""
+        return name in self._control
 
+    def input_schema(self, name: str) -> Mapping[str, object] | None:
+        """Return the full input schema of a tool, or None when there is no such tool."""
+        spell = self.spells.get(name)
+        if spell is not None:
+            return spell.input_schema
+        tool = self._control.get(name)
+        return None if tool is None else tool["inputSchema"]
 
-def has_object_output(spell: Published) -> bool:
-    """Return whether the spell's output schema is one that every protocol version may carry."""
-    return spell.output_schema is None or spell.output_schema.get("type") == "object"
+    def profile(self, client: Client) -> Profile:
+        """Return what is known of a client."""
+        return self._profiles.of(client.name)
 
+    def listing(self, client: Client, modern: bool, cursor: str | None = None) -> Object:
+        """Return the page of `tools/list` that a client asks for.
 
-def _tool(spell: Published) -> Tool:
-    return Tool(
-        name=spell.name,
-        title=spell.title or None,
-        # Several model APIs refuse a tool without one.
-        description=spell.description or spell.title or f"The spell {spell.name!r}.",
-        input_schema=spell.input_schema or {"type": "object"},
-        output_schema=spell.output_schema,
+        The order is that of the names. A cursor says behind which name its page begins, so one
+        from before a change goes on at that place of the new list.
+
+        Raises:
+            MCPError: The cursor is none of ours.
+        """
+        view = self._view(self.profile(client), modern=modern)
+        start = 0 if cursor is None else bisect_right(view.names, _name_of(cursor))
+        end = start + self._settings.page
+        page: Object = {"tools": view.tools[start:end]}
+        if end < len(view.tools):
+            page["nextCursor"] = _cursor_of(view.names[end - 1])
+        return page
+
+    def same_as(self, other: ToolList) -> bool:
+        """Return whether no client is listed anything else by the other."""
+        default = self._profiles.of("")
+        if self._settings.catalogue == "search":
+            # Every client is listed the same there.
+            return self._view(default, modern=True) == other._view(default, modern=True)
+        return self._control == other._control and (
+            self._listed(self.spells) == self._listed(other.spells)
+        )
+
+    def search(self, query: str, limit: int, client: Client) -> Object:
+        """Return the spells that fit a query best: `{spells, total}`, the best first.
+
+        Each is `{name, title?, description, input_schema}`. There are fewer than asked for where
+        their text would be longer than a result may be.
+        """
+        if self._index is None:
+            self._index = SpellIndex(self.spells.values())
+        profile = self.profile(client)
+        found: list[Object] = []
+        room = self._settings.result_bytes
+        for spell in self._index.find(query, limit):
+            entry: Object = {"name": spell.name}
+            if spell.title:
+                entry["title"] = spell.title
+            entry["description"] = _description(spell)
+            entry["input_schema"] = subset(spell.input_schema, profile.schemas)
+            room -= len(dumps(entry).encode())
+            if room < 0 and found:
+                break
+            found.append(entry)
+        result: Object = {"spells": found, "total": len(self.spells)}
+        if not found:
+            result["hint"] = 'no spell has these words; "" lists all'
+        return result
+
+    # -- inside
+
+    def _view(self, profile: Profile, *, modern: bool) -> _View:
+        view = self._views.get((profile.name, modern))
+        if view is None:
+            view = self._views[profile.name, modern] = self._make(profile, modern=modern)
+        return view
+
+    def _make(self, profile: Profile, *, modern: bool) -> _View:
+        tools: dict[str, Object] = {}
+        if not self._is_searched(profile):
+            tools = self._listed(self.spells, profile, modern=modern)
+        is_whole = len(tools) == len(self.spells)
+        for name, tool in self._control.items():
+            few = is_whole and len(self.spells) <= self._settings.search_above
+            if name != "spell_search" or not few:
+                schema = subset(tool["inputSchema"], profile.schemas)
+                tools[name] = {**tool, "inputSchema": schema}
+        names = sorted(tools)
+        return _View(names, [tools[name] for name in names])
+
+    def _listed(
+        self,
+        spells: Mapping[str, Published],
+        profile: Profile | None = None,
+        *,
+        modern: bool = True,
+    ) -> dict[str, Object]:
+        """Return the tools of spells whose names a client takes, or whose only way that is."""
+        reachable = self.offers("cast")
+        longest = profile.name_length if profile is not None else 128
+        return {
+            name: self._tool(spell, profile, modern=modern)
+            for name, spell in spells.items()
+            if len(name) <= longest or not reachable
+        }
+
+    def _is_searched(self, profile: Profile) -> bool:
+        """Return whether a client is shown no spells, but the tools to find and cast them."""
+        if not all(self.offers(name) for name in _SEARCHING):
+            return False
+        if self._settings.catalogue == "search":
+            return True
+        # spell_search is one of them only where there is much to search.
+        beside = len(self._control) - (len(self.spells) <= self._settings.search_above)
+        return 0 < profile.tools < len(self.spells) + beside
+
+    def _tool(self, spell: Published, profile: Profile | None, *, modern: bool) -> Object:
+        tool: Object = {"name": spell.name}
+        if spell.title:
+            tool["title"] = spell.title
+        tool["description"] = _description(spell)
+        schemas = profile.schemas if profile is not None else "full"
+        tool["inputSchema"] = subset(spell.input_schema, schemas)
+        output = published_output(spell)
+        # Up to 2025-11-25 it must describe an object, and clients of that time refuse the whole
+        # list otherwise.
+        if output is not None and (modern or output.get("type") == "object"):
+            tool["outputSchema"] = output
         # All four are always set. Where the author said nothing, the answer is the
         # worst case the specification assumes too: whoever asks before acting, asks.
-        annotations=ToolAnnotations(
-            read_only_hint=spell.read_only,
-            destructive_hint=(
+        tool["annotations"] = {
+            "readOnlyHint": spell.read_only,
+            "destructiveHint": (
                 not spell.read_only if spell.destructive is None else spell.destructive
             ),
-            idempotent_hint=spell.idempotent or spell.read_only,
-            open_world_hint=True if spell.open_world is None else spell.open_world,
-        ),
-    )
+            "idempotentHint": spell.idempotent or spell.read_only,
+            "openWorldHint": True if spell.open_world is None else spell.open_world,
+        }
+        if spell.icon:
+            tool["icons"] = [_icon(spell.icon)]
+        if self._settings.result_bytes > _KEPT_WHOLE:
+            most = min(self._settings.result_bytes, _MOST_KEPT)
+            tool["_meta"] = {"anthropic/maxResultSizeChars": most}
+        return tool
 
 
-def _instructions(spells: list[Published]) -> str:
-    if not spells:
-        return "llmspell publishes Lua programs (spells) as tools. None is published yet."
-    lines = [f"llmspell publishes Lua programs (spells) as tools, {len(spells)} of them:"]
-    for spell in spells[:_NAMED]:
-        about = (spell.description or spell.title).strip().partition("\n")[0]
-        lines.append(f"- {spell.name}: {about}" if about else f"- {spell.name}")
-    if len(spells) > _NAMED:
-        lines.append(f"- and {len(spells) - _NAMED} more, see the list of tools")
-    lines.append(
-        "The list changes when a spell's file does. An error names its run, a code and a hint."
-    )
-    return "\n".join(lines)
+def in_bundle(spell: Published, bundle: str, settings: McpSettings) -> bool:
+    """Return whether a spell is of a bundle: it comes from it, or the settings put it there."""
+    if spell.bundle == bundle:
+        return True
+    return any(fnmatchcase(spell.name, pattern) for pattern in settings.bundles.get(bundle, ()))
+
+
+def bundles_of(catalogue: Catalogue, settings: McpSettings) -> list[str]:
+    """Return the names of the bundles there are, sorted."""
+    published = {spell.bundle for spell in catalogue.spells if spell.bundle}
+    return sorted(published | settings.bundles.keys())
+
+
+def _description(spell: Published) -> str:
+    # Several model APIs refuse a tool without one.
+    return spell.description or spell.title or f"The spell {spell.name!r}."
+
+
+def _icon(source: str) -> Object:
+    media_type = source.removeprefix("data:").partition(";")[0].partition(",")[0]
+    if source.startswith("data:") and media_type:
+        return {"src": source, "mimeType": media_type}
+    return {"src": source}
+
+
+def _cursor_of(name: str) -> str:
+    return base64.urlsafe_b64encode(f"after:{name}".encode()).decode()
+
+
+def _name_of(cursor: str) -> str:
+    try:
+        text = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
+    except (UnicodeError, binascii.Error):
+        text = ""
+    if not text.startswith("after:"):
+        raise MCPError(
+            INVALID_PARAMS,
+            "unknown cursor",
+            {"code": "input.invalid", "hint": "begin again without one"},
+        )
+    return text.removeprefix("after:")

@@ -16,7 +16,7 @@ from llmspell.runtime import wire
 from llmspell.runtime.lua import sources
 
 Kernel: TypeAlias = tuple[bytes, ...]
-"""The kernel compiled: `sources.KERNEL`, then every part."""
+"""The kernel compiled: the chunk a state begins with, then those it may load later."""
 
 _new_runtime: Any = lua54.LuaRuntime  # lupa's stub lacks the parameters
 
@@ -31,7 +31,8 @@ def compile_kernel() -> Kernel:
     compiled = compiler.eval(
         'function(text) return string.dump(assert(load(text, "=llmspell", "t")), true) end'
     )
-    return tuple(compiled(sources.read(name)) for name in (sources.KERNEL, *sources.PARTS))
+    later = (compiled(sources.read(name)) for name in sources.LATER)
+    return (compiled(sources.main_chunk()), *later)
 
 
 class Cell:

@@ -3,7 +3,10 @@ local type, tonumber, smatch, huge = type, tonumber, string.match, math.huge
 
 local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
 
-local durations = { FORMS = "seconds, or a text like '500ms', '2s', '2m', '1h', '3d'" }
+local durations = {}
+
+-- Returns in words what a length of time looks like.
+function durations.forms() return "seconds, or a text like '500ms', '2s', '2m', '1h', '3d'" end
 
 -- Returns the seconds that a value stands for, or nil when it is no length of time.
 function durations.seconds(value)

@@ -1,18 +1,12 @@
--- What a failure looks like: in the author's code, and in the report the host gets.
+-- What a failure looks like in the author's code, and where it was.
 --
--- A host failure is a table {code, message, hint, data, where} that can be caught and read.
--- An uncaught error becomes a plain object with the author's file and line.
-local codec, hints = ...
+-- A host failure is a table {code, message, hint, data, where} that can be caught and read. An
+-- uncaught error becomes a plain object with the author's file and line: see reports.lua.
 local type, tostring, rawget, setmetatable = type, tostring, rawget, setmetatable
 local next, load, error = next, load, error
-local sbyte, sfind, smatch, sgsub, ssub = string.byte, string.find, string.match, string.gsub, string.sub
-local concat = table.concat
-local tointeger = math.tointeger
-local utf8len = utf8.len
+local sbyte, sfind, smatch = string.byte, string.find, string.match
 local getinfo, raw_metatable = debug.getinfo, debug.getmetatable
 
-local MAX_TEXT, MAX_FRAMES, MAX_LINE = 4000, 20, 1000
-local DEEP = 10000 -- calls; nobody nests that deep on purpose
 local OUT_OF_MEMORY = "not enough memory"
 
 local errors = {
@@ -64,64 +58,6 @@ function errors.main_line()
   end
 end
 
--- Goes through lines of a file, giving number and text; lines too long to be read are skipped.
-local function lines(file, first, last)
-  local text, at, number = texts[file], 1, 0
-  return function()
-    while text and at and number < last do
-      local stop = sfind(text, "\n", at, true)
-      local start = at
-      number, at = number + 1, stop and stop + 1
-      local length = (stop or #text + 1) - start
-      if number >= first and length <= MAX_LINE then return number, ssub(text, start, start + length - 1) end
-    end
-    return nil
-  end
-end
-
--- Returns the place of a function: where it calls `what` last, if only one line can be that,
--- else where it begins. For calls of the form `return what(...)`, which leave no frame behind.
-local function definition(fn, what)
-  local info = fn and getinfo(fn, "S")
-  local file = info and files[info.short_src]
-  if not file then return nil end
-  local name, found = what and smatch(what, "[%w_]+$"), nil
-  if name then
-    local pattern = "%f[%w_]return%f[^%w_].*%f[%w_]" .. name .. "%f[^%w_]"
-    for number, line in lines(file, info.linedefined, info.lastlinedefined) do
-      if sfind(line, pattern) then
-        if found then found = nil break end
-        found = number
-      end
-    end
-  end
-  return file .. ":" .. (found or (info.linedefined > 0 and info.linedefined or 1))
-end
-
-local function frame(info, caller)
-  local name
-  if info.what == "main" then
-    name = "in the file itself"
-  elseif info.name and caller and files[caller.short_src] then -- not a name of the kernel's
-    name = "in " .. info.name
-  else
-    name = "in the function of line " .. info.linedefined
-  end
-  return place(info) .. ": " .. name
-end
-
--- Returns the author's frames of a stopped thread, innermost first, one a line.
-local function trace(thread)
-  local lines, level = {}, 0
-  while #lines < MAX_FRAMES do
-    local info = getinfo(thread, level, "Sln")
-    if not info then break end
-    if is_author(info) then lines[#lines + 1] = frame(info, getinfo(thread, level + 1, "S")) end
-    level = level + 1
-  end
-  return #lines > 0 and concat(lines, "\n") or nil
-end
-
 -- Splits "file:line: message"; returns nil and the message when it has no known place.
 function errors.split(message)
   local short, line, rest = smatch(message, "^(.-):(%d+): (.*)$")
@@ -150,7 +86,7 @@ local HOST_ERROR = {
 function errors.new(fields, fallback, what)
   local e = {}
   for key, value in next, fields do e[key] = value end
-  e.where = e.where or author_place() or definition(fallback, what)
+  e.where = e.where or author_place() or errors.definition(fallback, what)
   codes[e] = type(e.code) == "string" and e.code or "internal"
   return setmetatable(e, HOST_ERROR)
 end
@@ -191,80 +127,10 @@ function errors.described(value)
   return (sfind(type(value), "^[aeiou]") and "an " or "a ") .. type(value)
 end
 
----------------------------------------------------------------- reports
-
-local function text(value)
-  local s
-  if type(value) == "string" then
-    s = value
-  elseif type(value) == "number" or type(value) == "boolean" then
-    s = tostring(value)
-  else
-    return nil
-  end
-  if #s > MAX_TEXT then s = ssub(s, 1, MAX_TEXT) .. "..." end
-  if not utf8len(s) then s = sgsub(s, "[\128-\255]", "?") end
-  return s
-end
-
-local function encodable(value)
-  if value ~= nil and codec.encode(value) then return value end
-  return nil
-end
-
--- Returns the report of error `e` of a stopped thread.
--- `code` is what an error of the author's own is called; `fn` the function that was called.
-function errors.report(thread, e, code, fn)
-  local report = { traceback = trace(thread) }
-  local kind = raw_metatable(e)
-  if kind == HOST_ERROR then
-    report.code = codes[e]
-    report.message = text(rawget(e, "message")) or ""
-    report.hint = text(rawget(e, "hint"))
-    report.where = text(rawget(e, "where"))
-    report.data = encodable(rawget(e, "data"))
-  elseif type(e) == "table" then
-    local own, data = text(rawget(e, "code")), encodable(rawget(e, "data"))
-    report.code = code
-    report.message = text(rawget(e, "message")) or "an error table without a message"
-    report.hint = text(rawget(e, "hint"))
-    if own or data ~= nil then report.data = { code = own, data = data } end
-  elseif type(e) == "string" then
-    report.code = code
-    report.where, report.message = errors.split(e)
-    local file, line = smatch(report.where or "", "^(.*):(%d+)$")
-    if file then
-      local number = tointeger(line)
-      for _, line in lines(file, number, number) do report.hint = hints.of(report.message, line) end
-    end
-    report.message = text(report.message)
-  else
-    report.code = code
-    report.message = text(e) or "the error is a " .. type(e) .. ", not a message"
-  end
-  report.where = report.where or author_place(thread) or definition(fn)
-  return report
-end
-
--- Returns the report of a script that asked for more than `limit` effects; `thread` asked last.
-function errors.limit_report(thread, limit, fn)
-  local report = errors.report(thread, "", "limit.exceeded", fn)
-  report.message = "the script asked for more than " .. limit .. " effects"
-  report.hint = "do more at once, or raise the setting limits.host_calls"
-  report.data = { limit = "limits.host_calls" }
-  return report
-end
-
--- Returns the report of a script that ran out of memory; `thread` is nil when the kernel did.
-function errors.memory_report(thread, fn)
-  local report = { code = "limit.memory" }
-  if thread then report = errors.report(thread, OUT_OF_MEMORY, report.code, fn) end
-  report.message = "the script needs more memory than it may use"
-  if thread and getinfo(thread, DEEP, "l") then
-    report.message = report.message .. ": its calls nest more than " .. DEEP .. " deep"
-    report.hint = "look for a function that calls itself without end"
-  end
-  return report
-end
+-- What reports are made with.
+errors.inside = {
+  files = files, texts = texts, codes = codes, HOST_ERROR = HOST_ERROR,
+  place = place, is_author = is_author, author_place = author_place,
+}
 
 return errors

@@ -7,7 +7,7 @@ local sort, concat, min = table.sort, table.concat, math.min
 
 local MAX_NAME, MAX_NAMES = 40, 200 -- longer names and larger tables get no hint
 
-local known = ... -- `environment`: the globals of a spell; `methods`: what values of the API have, by kind
+local known = ... -- `environment`: the globals of a spell; `methods()`: what values of the API have, by kind
 local hints = {}
 
 -- What plain Lua has and spells do not, with what to use instead.
@@ -88,7 +88,8 @@ end
 
 local function of_member(name, kind, line)
   local owner = smatch(line, "([%a_][%w_%.]*)%s*[%.:]%s*" .. name .. "%f[^%w_]")
-  local api = owner and (known.methods[owner] or resolved(owner))
+  local all = known.methods()
+  local api = owner and (all[owner] or resolved(owner))
   if api then
     local names = names_of(api)
     if #names == 0 then return nil end
@@ -96,7 +97,7 @@ local function of_member(name, kind, line)
   end
   if kind ~= "method" then return nil end
   local names = {}
-  for _, methods in next, known.methods do
+  for _, methods in next, all do
     local own = names_of(methods)
     for i = 1, #own do names[#names + 1] = own[i] end
   end

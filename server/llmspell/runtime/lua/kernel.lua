@@ -1,55 +1,72 @@
 -- The kernel of a script's state. It runs once, before any spell, and hands Python its controls:
 -- put a frame, run until everything waits, set the frame limit. Only bytes cross.
 --
--- Each part is a chunk of its own; together they are given compiled, in the order below, after
--- the seconds of the count hook (0 = none, less = the line hook). The parts of the hooks, the last
--- two, replace functions of the library before anybody takes them.
-local hook_seconds, sources = (...), { select(2, ...) }
-local guard = hook_seconds > 0 and load(sources[#sources], "=llmspell", "b")(hook_seconds) or nil
-local coverage = hook_seconds < 0 and load(sources[#sources - 1], "=llmspell", "b")() or nil
-local load, assert, next, rawset, rawequal, setmetatable = load, assert, next, rawset, rawequal, setmetatable
+-- What every script needs is in `core`, functions that are compiled together with this. The rest
+-- comes as chunks of its own, in this `order`: most scripts need few of them, and to load them all
+-- would be most of what a state costs. A chunk that is loaded later runs in the library as it was
+-- before any spell, which no spell can reach.
+local core, order, hook_seconds = ...
+local library, sources = {}, {}
+for i = 1, #order do sources[order[i]] = select(3 + i, ...) end
+local load = load
+
+-- They replace functions of the library before anybody takes them.
+local guard = hook_seconds > 0 and load(sources.guard, "=llmspell", "b")(hook_seconds) or nil
+local coverage = hook_seconds < 0 and load(sources.coverage, "=llmspell", "b")() or nil
+local assert, next, rawset, rawequal, setmetatable = assert, next, rawset, rawequal, setmetatable
 local co_create, co_resume = coroutine.create, coroutine.resume
-local smatch, tointeger, tunpack = string.match, math.tointeger, table.unpack
+local smatch, tointeger, tpack, tunpack = string.match, math.tointeger, table.pack, table.unpack
 local collectgarbage = collectgarbage
 collectgarbage("step", -400) -- KB to go before the first cycle: most scripts never get there
 local sort, utf8len = table.sort, utf8.len
 
--- The real globals are emptied below, and some parts are loaded after that.
-local library = {}
+-- The real globals are emptied below.
 for name, value in next, _G do library[name] = value end
 
-local function part(index, ...) return assert(load(sources[index], "=llmspell", "b", library))(...) end
+-- Returns a function that returns what a part returns; its first call loads it.
+local function once(name, ...)
+  local arguments, found = tpack(...), nil
+  return function()
+    found = found or assert(load(sources[name], "=llmspell", "b", library))(tunpack(arguments, 1, arguments.n))
+    return found
+  end
+end
 
--- Returns functions that load their part when one is first called. Loading is most of what a
--- state costs, and most scripts need neither JSON text nor a hint.
-local function later(index, names, ...)
-  local arguments, made, found = { ... }, {}, nil
-  for i = 1, #names do
-    made[names[i]] = function(...)
-      found = found or part(index, tunpack(arguments))
-      return found[names[i]](...)
-    end
+-- Returns functions of a part; the first call of one loads it.
+local function later(name, functions, ...)
+  local whole, made = once(name, ...), {}
+  for i = 1, #functions do
+    local key = functions[i]
+    made[key] = function(...) return whole()[key](...) end
   end
   return made
 end
 
-local codec = part(1)
-local json = later(2, { "encode", "decode", "array", "object" }, codec)
+-- Adds functions of a part to a table of the kernel's own.
+local function extend(module, name, functions, ...)
+  for key, fn in next, later(name, functions, ...) do module[key] = fn end
+end
+
+local codec = core.codec()
+local json = later("json", { "encode", "decode", "array", "object" }, codec)
 json.null = codec.null
 local known = {} -- what hints are made of
-local hints = later(3, { "of" }, known)
-local errors = part(4, codec, hints)
-local tasks = part(5, codec, errors)
-local callbacks = part(6)
-local sandbox = part(7, errors, tasks, callbacks)
-local durations = part(14)
-local prelude = part(11, codec, known, errors, tasks, sandbox, durations)
+local errors = core.errors()
+extend(errors, "reports", { "definition", "report", "limit_report", "memory_report" }, codec, later("hints", { "of" }, known), errors)
+local tasks = core.tasks(codec, errors)
+extend(tasks, "effects", {
+  "attempt", "callback", "label", "misuse", "next_key", "note", "parallel", "perform", "refusal", "sealed", "within",
+}, codec, errors, tasks)
+local sandbox = core.sandbox(errors, tasks, later)
+local durations = later("durations", { "forms", "seconds" })
+local prelude = core.prelude(codec, known, errors, tasks, sandbox, durations, once)
 local S = sandbox.environment
 S.json = json
-S.Content = later(8, { "image", "audio", "text", "resource", "list" }, codec, errors, tasks)
-S.State = part(9, codec, errors, tasks, durations, later(13, { "run" }, codec, errors, tasks))
-S.Schema = part(10, codec, errors, tasks)
-S.Workflow = later(12, { "sequential", "parallel" }, codec, prelude.constructed, prelude.noted)
+S.Content = later("content", { "image", "audio", "text", "resource", "list" }, codec, errors, tasks)
+local transactions = later("transactions", { "run" }, codec, errors, tasks)
+S.State = core.state(function(methods) return later("state_methods", methods, codec, errors, tasks, durations, transactions) end)
+S.Schema = core.schemas(codec, errors, tasks)
+S.Workflow = later("workflows", { "sequential", "parallel" }, codec, prelude.constructed, prelude.noted)
 
 local context = {}
 

@@ -1,10 +1,10 @@
 -- The spell API: what authors write. Tables for shape, functions for leaves.
 --
 -- Constructors only mark tables; whether a key exists is judged where the declaration is read.
-local codec, known, errors, tasks, sandbox, durations = ...
+local codec, known, errors, tasks, sandbox, durations, once = ...
 local type, next, rawget, setmetatable = type, next, rawget, setmetatable
-local error, tostring, tpack = error, tostring, table.pack
-local ssub, concat, sort = string.sub, table.concat, table.sort
+local tostring, tpack = tostring, table.pack
+local ssub, concat = string.sub, table.concat
 local raw_metatable = debug.getmetatable
 local wrong, described, copy = tasks.misuse, errors.described, codec.copy
 local OBJECT = codec.OBJECT
@@ -122,6 +122,10 @@ S.Tool = {
   get = finder("tool", "Tool.get"),
 }
 
+-- Read and filled in, not cast: their functions are called by the host.
+S.Prompt = { create = function(fields) return (constructed("prompt", "Prompt.create", fields)) end }
+S.Resource = { create = function(fields) return (constructed("resource", "Resource.create", fields)) end }
+
 ---------------------------------------------------------------- small things
 
 local function shown(value)
@@ -131,7 +135,7 @@ end
 
 function S.sleep(duration)
   local seconds = durations.seconds(duration)
-  if not seconds then wrong("sleep takes " .. durations.FORMS .. "; got " .. shown(duration), 'sleep(2) or sleep "500ms"') end
+  if not seconds then wrong("sleep takes " .. durations.forms() .. "; got " .. shown(duration), 'sleep(2) or sleep "500ms"') end
   tasks.perform("sleep", "sleep", { seconds = seconds })
 end
 
@@ -159,81 +163,17 @@ end
 ---------------------------------------------------------------- ctx
 
 local CONTEXT_FIELDS = { "run_id", "session", "user", "tenant", "deadline", "message" }
-local ctx_methods = {}
+local ctx_methods = once("ctx", codec, errors, tasks, durations, log, shown)
+local CONTEXT = { __name = "ctx", __metatable = "ctx" }
 
-function ctx_methods.progress(_, amount, total, message)
-  tasks.perform("ctx:progress", "progress", { done = amount, total = total, message = message })
+function CONTEXT.__index(_, name)
+  CONTEXT.__index = ctx_methods() -- from now on without a call
+  return CONTEXT.__index[name]
 end
-
-function ctx_methods.log(_, level, message, fields) log("ctx:log", level, message, fields) end
-
-function ctx_methods.emit(_, part)
-  if type(part) == "string" then part = { text = part } end
-  tasks.perform("ctx:emit", "emit", { part = part })
-end
-
--- Runs `fn` and keeps its result: a repeated run gets that and does not run `fn` again.
-function ctx_methods.step(_, name, fn)
-  if type(name) ~= "string" or name == "" then
-    wrong("ctx:step takes a name and a function, got " .. shown(name), 'ctx:step("name", function() ... end)')
-  end
-  if type(fn) ~= "function" then
-    wrong("ctx:step takes a name and a function, got " .. described(fn), 'ctx:step("name", function() ... end)')
-  end
-  local path = tasks.current.scope.path
-  local key, number = tasks.next_key()
-  if tasks.steps[key] then
-    local begun = tasks.perform("ctx:step", "step.begin", { name = name }, nil, key)
-    if begun.recorded then return begun.value end
-  else -- the host is told, and has nothing to say
-    tasks.note("ctx:step", "step.begin", { name = name }, key)
-  end
-  local ok, result = tasks.within(path .. "/s" .. number, { title = "ctx:step" }, fn)
-  if not ok then error(result, 0) end
-  local value, problem = codec.plain(result)
-  if problem then
-    local message = "ctx:step: cannot pass on what the function of '" .. name .. "' returned: " .. problem
-    error(errors.new({ code = "spell.raised", message = message }, fn), 0)
-  end
-  tasks.perform("ctx:step", "step.end", { name = name, value = value }, nil, key)
-  return value
-end
-
-local ASK_FIELDS = { message = true, schema = true, expires = true }
-
--- Asks a person and returns the answer. It may come days later.
-function ctx_methods.ask(_, question)
-  local usage = 'ctx:ask { message = "...", schema = { ok = Schema.boolean "..." } }'
-  if type(question) ~= "table" or type(question.message) ~= "string" then
-    wrong("ctx:ask takes a table with a message, got " .. described(question), usage)
-  end
-  local unknown = {}
-  for name in next, question do
-    if not ASK_FIELDS[name] then unknown[#unknown + 1] = tostring(name) end
-  end
-  if #unknown > 0 then
-    sort(unknown)
-    wrong("ctx:ask has no field '" .. unknown[1] .. "': it takes message, schema and expires", usage)
-  end
-  local arguments = copy(question)
-  if arguments.expires ~= nil then
-    arguments.expires = durations.seconds(arguments.expires)
-    if not arguments.expires then wrong("ctx:ask: 'expires' is " .. durations.FORMS .. "; got " .. shown(question.expires), usage) end
-  end
-  return (tasks.perform("ctx:ask", "ask", arguments))
-end
-
--- Ends the run here and begins it anew with another input. Does not return.
-function ctx_methods.continue_as_new(_, input)
-  if input == nil then input = setmetatable({}, OBJECT) end
-  tasks.perform("ctx:continue_as_new", "continue_as_new", { input = input })
-end
-
-local CONTEXT = { __name = "ctx", __metatable = "ctx", __index = ctx_methods }
 
 prelude.constructed, prelude.noted = constructed, noted
 known.environment = S
-known.methods = { ctx = ctx_methods, agent = agent_methods, text = S.string }
+function known.methods() return { ctx = ctx_methods(), agent = agent_methods, text = S.string } end
 
 -- Returns the `ctx` of a run.
 function prelude.context(context)

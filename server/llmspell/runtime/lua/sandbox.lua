@@ -2,13 +2,12 @@
 --
 -- Not here: debug, io, load, dofile, collectgarbage, package, and all of os but time. Iteration
 -- order, time and random numbers are the same in every process that runs the same cast.
-local errors, tasks, callbacks = ...
+local errors, tasks, later = ...
 local type, next, error, pcall, tostring, rawget = type, next, error, pcall, tostring, rawget
 local setmetatable, getmetatable, xpcall = setmetatable, getmetatable, xpcall
 local sbyte, sfind, sformat, srep = string.byte, string.find, string.format, string.rep
-local sgsub = string.gsub
 local sort, tpack, tunpack = table.sort, table.pack, table.unpack
-local floor, mtype, ult = math.floor, math.type, math.ult
+local floor, mtype = math.floor, math.type
 local os_date, os_time = os.date, os.time
 local raw_metatable = debug.getmetatable
 
@@ -33,8 +32,10 @@ S.string = pick(string, {
 })
 S.table = pick(table, { "concat", "insert", "move", "pack", "remove", "unpack" })
 S.utf8 = pick(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offset" })
-S.coroutine = tasks.coroutines
+local callbacks = later("callbacks", { "sort", "gsub" })
 S.table.sort, S.string.gsub = callbacks.sort, callbacks.gsub
+S.coroutine = later("coroutines", { "create", "resume", "wrap", "isyieldable", "yield", "close" }, tasks)
+S.coroutine.status, S.coroutine.running = coroutine.status, coroutine.running
 
 -- Passes the outcome of a raw function on, as a tail call; its error gets the author's position.
 local function checked(ok, ...)
@@ -221,114 +222,28 @@ function S.os.date(format, time)
   return checked(pcall(os_date, format or "%c", time or floor(tasks.now)))
 end
 
----------------------------------------------------------------- random
+---------------------------------------------------------------- what a cast brings
 
-local seed = ""
+local cast = { seed = "" }
 
--- A number stream (SplitMix64) of its own for each scope of a task and use. Not for secrets.
-local function stream(name)
-  local state = 0xcbf29ce484222325 -- FNV-1a over everything that names the stream
-  local text = seed .. "\0" .. tasks.current.scope.path .. "\0" .. name
-  for i = 1, #text do state = (state ~ sbyte(text, i)) * 0x100000001b3 end
-  return function()
-    state = state + 0x9e3779b97f4a7c15
-    local z = state
-    z = (z ~ (z >> 30)) * 0xbf58476d1ce4e5b9
-    z = (z ~ (z >> 27)) * 0x94d049bb133111eb
-    return z ~ (z >> 31)
-  end
-end
+local random = later("random", { "random", "math_random", "uuid" }, tasks, cast)
+S.random, S.math.random, S.uuid = random.random, random.math_random, random.uuid
 
-local function draw(name)
-  local scope = tasks.current.scope
-  local streams = scope.streams
-  if not streams then
-    streams = {}
-    scope.streams = streams
-  end
-  if not streams[name] then streams[name] = stream(name) end
-  return streams[name]()
-end
-
-local function random(what, low, high)
-  tasks.refuse_loading(what)
-  if low == nil then return (draw("random") >> 11) * (0.5 ^ 53) end
-  if high == nil then
-    if low == 0 then return draw("random") end
-    low, high = 1, low
-  end
-  low, high = S.math.tointeger(low), S.math.tointeger(high)
-  if not low or not high then error(what .. ": whole numbers were expected", 3) end
-  if low > high then error(what .. ": the interval is empty", 3) end
-  local span = high - low -- as an unsigned number
-  local mask = span
-  for shift = 0, 5 do mask = mask | (mask >> (1 << shift)) end
-  while true do
-    local value = draw("random") & mask
-    if not ult(span, value) then return low + value end
-  end
-end
-
-function S.random(low, high) return (random("random", low, high)) end
-function S.math.random(low, high) return (random("math.random", low, high)) end
-
-function S.uuid()
-  tasks.refuse_loading("uuid")
-  local a, b = draw("uuid.high"), draw("uuid.low")
-  return (sformat("%08x-%04x-4%03x-%04x-%012x",
-    (a >> 32) & 0xffffffff, (a >> 16) & 0xffff, a & 0xfff,
-    ((b >> 48) & 0x3fff) | 0x8000, b & 0xffffffffffff))
-end
-
----------------------------------------------------------------- modules
-
-local LOADING = {} -- marks a module whose top level is running
-local sources, loaded, chain = {}, {}, {}
-
-function S.require(name)
-  if type(name) ~= "string" then error("require: the name of a module was expected, got a " .. type(name), 2) end
-  local value = loaded[name]
-  if value == LOADING then
-    local circle = name
-    for i = #chain, 1, -1 do
-      circle = chain[i] .. " -> " .. circle
-      if chain[i] == name then break end
-    end
-    error("require: modules need each other: " .. circle, 2)
-  end
-  if value ~= nil then return value end
-  local source = sources[name]
-  if not source then error("require: there is no module '" .. name .. "' in this project", 2) end
-  local chunk = errors.load(source.file, source.text, S)
-  loaded[name] = LOADING
-  chain[#chain + 1] = name
-  local ok, result = pcall(tasks.sealed, "the top level of module '" .. name .. "'", "call it from a function", chunk, name)
-  chain[#chain] = nil
-  if not ok then
-    loaded[name] = nil
-    error(result, 0)
-  end
-  if result == nil then result = true end
-  loaded[name] = result
-  return result
-end
-
----------------------------------------------------------------- for the kernel
+local modules = later("modules", { "require", "add" }, errors, tasks, S)
+S.require = modules.require
 
 local sandbox = { environment = S }
 
 -- Takes what differs from cast to cast: the seed, the time and the project's modules.
-function sandbox.prepare(context, modules, directory)
-  seed, started = context.seed or "", context.now or 0.0
+function sandbox.prepare(context, sources, directory)
+  cast.seed, started = context.seed or "", context.now or 0.0
   tasks.now = started
-  sandbox.add_modules(modules or {}, directory)
+  sandbox.add_modules(sources or {}, directory)
 end
 
 -- Takes modules that `require` is to find; one that it knows stays as it is.
-function sandbox.add_modules(modules, directory)
-  for name, text in next, modules do
-    sources[name] = sources[name] or { text = text, file = directory .. sgsub(name, "%.", "/") .. ".lua" }
-  end
+function sandbox.add_modules(sources, directory)
+  if next(sources) ~= nil then modules.add(sources, directory) end
 end
 
 return sandbox

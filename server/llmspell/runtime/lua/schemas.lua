@@ -22,18 +22,23 @@ local function schema(what, kind, keywords, about, options)
   if options ~= nil and type(options) ~= "table" then
     wrong(what .. ": the options must be a table, got " .. described(options), what .. '("what it is", { ... })')
   end
-  local names, optional = bounds[kind] or {}, nil
+  local names, optional, complete = bounds[kind] or {}, nil, nil
   keywords.type = kind
   if about and about ~= "" then keywords.description = about end
   for key, value in next, options or {} do
     if key == "optional" then
       optional = value
+    elseif key == "complete" then
+      if type(value) ~= "function" then
+        wrong(what .. ": 'complete' must be a function, got " .. described(value), "complete = function(value, context) return { ... } end")
+      end
+      complete = value
     else
       keywords[names[key] or key] = value
     end
   end
   sequence = sequence + 1
-  return setmetatable({ ["$schema"] = keywords, ["$seq"] = sequence, ["$optional"] = optional or nil }, SCHEMA)
+  return setmetatable({ ["$schema"] = keywords, ["$seq"] = sequence, ["$optional"] = optional or nil, ["$complete"] = complete }, SCHEMA)
 end
 
 local schemas = {}

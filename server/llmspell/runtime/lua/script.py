@@ -273,6 +273,12 @@ class LuaScript(Generic[WorkerT]):
     def _read(self, reply: bytes, events: list[ScriptEvent]) -> bool:
         for event in wire.unpack(reply):
             match event:
+                case ["done", int(task), bool(ok), value]:
+                    events.append(Finished(task, ok, value))
+                    self._open_tasks -= 1
+                case ["loaded"]:
+                    events.append(Loaded(self._expected))
+                    self._open_tasks -= 1
                 case ["request", int(task), int(call), str(operation), arguments, str(key)]:
                     events.append(Requested(call, task, operation, arguments, key))
                     self._open_requests += 1
@@ -282,12 +288,6 @@ class LuaScript(Generic[WorkerT]):
                     self._requests += 1
                 case ["cancel", int(call)]:
                     events.append(Canceled(call))
-                case ["done", int(task), bool(ok), value]:
-                    events.append(Finished(task, ok, value))
-                    self._open_tasks -= 1
-                case ["loaded"]:
-                    events.append(Loaded(self._expected))
-                    self._open_tasks -= 1
                 case ["loaded", declaration, [*names]]:
                     events.append(Loaded(declaration, frozenset(map(str, names))))
                     self._open_tasks -= 1

@@ -1,4 +1,4 @@
-"""The kernel's Lua files and their version. Imports nothing that runs them."""
+"""The kernel's Lua files, what is compiled of them, and their version. Runs none of them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ from pathlib import Path
 from llmspell.values import content_hash
 
 KERNEL = "kernel.lua"
-PARTS = (
+CORE = (
     "codec.lua",
-    "json.lua",
-    "hints.lua",
     "errors.lua",
     "tasks.lua",
-    "callbacks.lua",
     "sandbox.lua",
-    "content.lua",
+    "prelude.lua",
     "state.lua",
     "schemas.lua",
-    "prelude.lua",
-    "workflows.lua",
-    "transactions.lua",
+)
+"""What every state needs: compiled into one chunk with the kernel."""
+LATER = (
+    "json.lua",
+    "hints.lua",
+    "reports.lua",
+    "effects.lua",
+    "callbacks.lua",
+    "coroutines.lua",
+    "random.lua",
+    "modules.lua",
     "durations.lua",
+    "ctx.lua",
+    "content.lua",
+    "state_methods.lua",
+    "transactions.lua",
+    "workflows.lua",
     "coverage.lua",
     "guard.lua",
 )
-"""What `kernel.lua` is given, in this order."""
+"""What a state loads when it is first used: a chunk each."""
+PARTS = CORE + LATER
 
 _DIRECTORY = Path(__file__).parent
 
@@ -36,7 +47,22 @@ def read(name: str) -> bytes:
     return (_DIRECTORY / name).read_bytes()
 
 
+def main_chunk() -> bytes:
+    """Return the text of the chunk that a state begins with.
+
+    Its arguments are the seconds of the count hook, see `Cell`, and the compiled `LATER`.
+    """
+    core = b"".join(b"%s = function(...)\n%s\nend,\n" % (_stem(name), read(name)) for name in CORE)
+    order = b", ".join(b'"%s"' % _stem(name) for name in LATER)
+    kernel = read(KERNEL)
+    return b"return (function(...)\n%s\nend)({\n%s}, { %s }, ...)" % (kernel, core, order)
+
+
 @cache
 def version() -> str:
     """Return a hash over the kernel: the same sources behave the same under the same version."""
     return content_hash(*(read(name) for name in (KERNEL, *PARTS)))[:16]
+
+
+def _stem(name: str) -> bytes:
+    return name.removesuffix(".lua").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ from a2a.utils.proto_utils import validate_proto_required_fields
 from google.protobuf.json_format import ParseDict
 
 from llmspell.endpoints.a2a.cards import SKILL_EXTENSION, build_card
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.app import serve_http
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
+from llmspell.endpoints.auth.authenticator import Scheme
 from llmspell.host.interface import Catalogue, Published
 from llmspell_protocols.a2a.connection import BINDING
-from tests.support.a2a import SPELLS, serving
+from tests.support.a2a import SECONDS, SPELLS, open_host, serving
+
+TOKEN = Scheme("bearer", "The token.")
 
 
-def card_of(*spells: Published, token: bool = True, url: str = "http://h:1") -> dict[str, Any]:
-    card = build_card(Catalogue(generation=1, spells=spells), url, requires_token=token)
+def card_of(
+    *spells: Published, scheme: Scheme | None = TOKEN, url: str = "http://h:1"
+) -> dict[str, Any]:
+    card = build_card(Catalogue(generation=1, spells=spells), url, scheme=scheme)
     validate_proto_required_fields(ParseDict(card, pb.AgentCard()))
     return card
 
@@ -76,7 +83,45 @@ def test_capabilities_say_what_is_there_and_what_is_not():
 
 def test_the_bearer_scheme_is_declared_only_where_a_token_is_required():
     assert card_of(BARE)["securityRequirements"] == [{"schemes": {"bearer": {}}}]
-    assert "securitySchemes" not in card_of(BARE, token=False)
+    assert "securitySchemes" not in card_of(BARE, scheme=None)
+
+
+def test_oauth_is_declared_with_the_issuers_endpoints_and_the_scopes():
+    scheme = Scheme(
+        "oauth2",
+        "A token.",
+        metadata_url="https://i/.well-known/oauth-authorization-server",
+        authorization_url="https://i/authorize",
+        token_url="https://i/token",
+        scopes={"cast": "Cast.", "read": "Read."},
+    )
+    card = card_of(BARE, scheme=scheme)
+    assert card["securityRequirements"] == [{"schemes": {"oauth2": {"list": ["cast", "read"]}}}]
+    declared = card["securitySchemes"]["oauth2"]["oauth2SecurityScheme"]
+    assert declared["oauth2MetadataUrl"] == scheme.metadata_url
+    assert declared["flows"]["authorizationCode"] == {
+        "authorizationUrl": "https://i/authorize",
+        "tokenUrl": "https://i/token",
+        "scopes": {"cast": "Cast.", "read": "Read."},
+        "pkceRequired": True,
+    }
+
+
+async def test_the_card_names_the_public_address_where_one_is_set(tmp_path: Path):
+    async with (
+        open_host(tmp_path, "echo") as host,
+        asyncio.timeout(SECONDS),
+        httpx.AsyncClient() as client,
+    ):
+        server = await serve_http(
+            host, port=0, auth=AnonymousAuthenticator(), public_url="https://spells.example"
+        )
+        url = f"http://127.0.0.1:{server.port}/.well-known/agent-card.json"
+        for headers in ({}, {"host": "spells.example"}):
+            card = (await client.get(url, headers=headers)).json()
+            assert card["supportedInterfaces"][0]["url"] == "https://spells.example/a2a"
+            assert card["supportedInterfaces"][1]["url"] == "wss://spells.example/a2a/ws"
+        await server.close()
 
 
 @pytest.mark.parametrize("path", ["/.well-known/agent-card.json", "/.well-known/agent.json"])
@@ -95,7 +140,7 @@ async def test_the_card_is_public_and_can_be_validated_by_its_tag(path: str, tmp
 
 
 async def test_the_card_follows_the_catalogue_and_the_name_it_is_asked_under(tmp_path: Path):
-    auth = Authenticator("none")
+    auth = AnonymousAuthenticator()
     async with serving(tmp_path, "echo", auth=auth) as server, httpx.AsyncClient() as client:
         url = f"{server.url}/.well-known/agent-card.json"
         before = await client.get(url)

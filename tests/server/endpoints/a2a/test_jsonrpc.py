@@ -17,7 +17,8 @@ from starlette.routing import Route
 from llmspell.endpoints.a2a.dispatch import Dispatcher
 from llmspell.endpoints.a2a.handler import TaskHandler
 from llmspell.endpoints.a2a.jsonrpc import MAX_BODY_BYTES, JsonRpcEndpoint
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
+from llmspell.endpoints.auth.gate import Gate
 from llmspell.security.principals import local_caller
 from tests.support.a2a import HEADERS, SECONDS, Serving, frame, message, open_host, serving
 
@@ -134,7 +135,7 @@ async def test_leaving_a_stream_leaves_the_task_at_work(tmp_path: Path):
 async def test_a_silent_stream_sends_comments(tmp_path: Path):
     async with open_host(tmp_path) as host:
         endpoint = JsonRpcEndpoint(
-            Dispatcher(TaskHandler(host)), Authenticator("none"), keep_alive_seconds=0.001
+            Dispatcher(TaskHandler(host)), Gate(AnonymousAuthenticator()), keep_alive_seconds=0.001
         )
         app = Starlette(routes=[Route("/a2a", endpoint.__call__, methods=["POST"])])
         sent: list[bytes] = []

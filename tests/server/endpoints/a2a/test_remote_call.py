@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from llmspell.endpoints.a2a.remote_call import RemoteEvent, call
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
 from llmspell.errors import RemoteError, RemoteUnreachable
 from llmspell_protocols.a2a.connection import BINDING
 from tests.support.a2a import SECONDS, TOKEN, serving
@@ -148,7 +148,7 @@ async def test_json_rpc_is_used_where_the_socket_cannot_be_opened(tmp_path: Path
             with pytest.raises(RemoteError) as caught:
                 await call(url, "hi", token=TOKEN)
             assert "--token" in caught.value.hint
-    auth = Authenticator("none")
+    auth = AnonymousAuthenticator()
     async with asyncio.timeout(SECONDS), serving(tmp_path, "echo", auth=auth) as server:
         interfaces[1] = interface(f"{server.url}/a2a", "JSONRPC")
         async with agent(interfaces) as (url, _):

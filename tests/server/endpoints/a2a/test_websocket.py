@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
 from llmspell.security.principals import anonymous_caller, local_caller
 from tests.support.a2a import HEADERS, SECONDS, frame, message, serving
 
@@ -222,7 +222,7 @@ async def test_without_a_token_everybody_is_anonymous_and_sees_only_anonymous_ta
     tmp_path: Path,
 ):
     async with (
-        serving(tmp_path, "echo", auth=Authenticator("none")) as server,
+        serving(tmp_path, "echo", auth=AnonymousAuthenticator()) as server,
         server.socket(additional_headers={"a2a-version": "1.0"}) as socket,
     ):
         await server.host.cast("echo", {"text": "mine"}, caller=local_caller("a2a"))

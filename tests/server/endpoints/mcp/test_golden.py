@@ -21,7 +21,7 @@ import pytest
 
 from llmspell import __version__
 from llmspell.endpoints.app import serve_http
-from llmspell.endpoints.auth import Authenticator
+from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.host.host import Host
 from tests.support.mcp import LEGACY, SECONDS, SPELLS, open_host, pipe_to
@@ -58,7 +58,7 @@ async def over_pipe(host: Host) -> AsyncGenerator[Exchange]:
 
 @asynccontextmanager
 async def over_http(host: Host) -> AsyncGenerator[Exchange]:
-    server = await serve_http(host, port=0, auth=Authenticator("none"))
+    server = await serve_http(host, port=0, auth=AnonymousAuthenticator())
     headers = {"accept": "application/json, text/event-stream"}
     async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=SECONDS) as http:
 

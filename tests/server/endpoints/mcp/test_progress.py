@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.endpoints.mcp.progress import ProgressReporter
+from llmspell.endpoints.mcp.progress import Reporter
 from llmspell.runs.record import Event
+from tests.support.exchange import RecordingExchange
 
 Sent = list[tuple[float, float | None, str | None]]
 
@@ -19,15 +20,15 @@ def event(kind: str, **data: Any) -> Event:
 
 
 async def reported(*events: Event) -> Sent:
-    sent: Sent = []
-
-    async def report(progress: float, total: float | None, message: str | None) -> None:
-        sent.append((progress, total, message))
-
-    reporter = ProgressReporter(report)
+    exchange = RecordingExchange(progress_token="t")
+    reporter = Reporter(exchange)
     for one in events:
         await reporter.event(one)
-    return sent
+    assert all(method == "notifications/progress" for method, _ in exchange.sent)
+    return [
+        (params["progress"], params.get("total"), params.get("message"))
+        for _, params in exchange.sent
+    ]
 
 
 async def test_the_spells_own_progress_is_passed_on() -> None:
@@ -85,3 +86,15 @@ async def test_what_is_sent_always_grows(events: list[tuple[str, float]]) -> Non
     sent = await reported(*(event(kind, done=done, name="s") for kind, done in events))
     numbers = [progress for progress, _, _ in sent]
     assert all(a < b for a, b in itertools.pairwise(numbers))
+
+
+async def test_log_messages_are_sent_from_the_level_that_was_asked_for() -> None:
+    exchange = RecordingExchange(log_level="warning")
+    reporter = Reporter(exchange)
+    for level in ("debug", "info", "warn", "error"):
+        await reporter.event(event("log", level=level, message=level))
+    assert [params["level"] for _, params in exchange.sent] == ["warning", "error"]
+    assert exchange.sent[0] == (
+        "notifications/message",
+        {"level": "warning", "logger": "llmspell", "data": "warn"},
+    )

@@ -1,0 +1,119 @@
+"""A run's questions in the words of MCP: as requests to the client, and its answers.
+
+Three ways carry them: the input of a task, the rounds of a call (2026-07-28),
+and requests to the client while the call is open (before). What an answer
+means is the same on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from llmspell.endpoints.mcp.exchange import Client
+from llmspell.errors import AskInvalid, RunNotWaiting
+from llmspell.host.interface import RunHandle
+from llmspell.runs.record import Question
+from llmspell.values import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the answers a client sent."""
+
+    settled: int = 0
+    """Questions that have an answer now."""
+    is_refused: bool = False
+    """Whether the person was not asked, or closed the question: it stays open for other doors."""
+
+
+def can_ask(client: Client, question: Question) -> bool:
+    """Return whether the client said that it can put this question to its user.
+
+    A server must not ask otherwise (elicitation, "Capabilities").
+    """
+    if question.request is not None:
+        able = {
+            "elicitation/create": client.elicits_forms,
+            "sampling/createMessage": client.samples,
+            "roots/list": client.lists_roots,
+        }
+        return able.get(str(question.request.get("method")), False)
+    return client.elicits_urls if question.url else client.elicits_forms
+
+
+def input_requests(questions: Sequence[Question]) -> Object:
+    """Return the questions as `inputRequests`, by name where the author gave one, else by id."""
+    taken: Object = {}
+    for question in questions:
+        taken[wire_key(question, taken)] = request_of(question)
+    return taken
+
+
+def wire_key(question: Question, taken: Object) -> str:
+    """Return the key of a question among those that were named already."""
+    return question.id if not question.name or question.name in taken else question.name
+
+
+def request_of(question: Question) -> Object:
+    """Return a question as a request `{method, params}` to the client."""
+    if question.request is not None:
+        params = question.request.get("params")
+        request: Object = {"method": question.request["method"]}
+        if params is not None or request["method"] != "roots/list":
+            request["params"] = params or {}
+        return request
+    if question.url:
+        params = {
+            "mode": "url",
+            "message": question.message,
+            "url": question.url,
+            "elicitationId": question.id,
+        }
+    else:
+        schema = {
+            key: value for key, value in question.schema.items() if key != "additionalProperties"
+        }
+        params = {"mode": "form", "message": question.message, "requestedSchema": schema}
+    return {"method": "elicitation/create", "params": params}
+
+
+async def take_answers(
+    handle: RunHandle, questions: Sequence[Question], responses: Object
+) -> Taken:
+    """Answer the questions a client sent responses to; what fits none is left aside.
+
+    An answer that does not fit its question leaves it open, to be asked again.
+    """
+    settled = 0
+    is_refused = False
+    named: Object = {}
+    for question in questions:
+        key = wire_key(question, named)
+        named[key] = True
+        if key not in responses:
+            continue
+        action, value = _read(question, responses[key])
+        if action == "cancel":
+            # Clients send it too when nobody was asked, so it answers nothing.
+            is_refused = True
+            continue
+        try:
+            await handle.answer(value, question=question.id, action=action)
+        except (AskInvalid, RunNotWaiting):
+            continue  # asked again if it is open still; answered at another door otherwise
+        settled += 1
+    return Taken(settled, is_refused)
+
+
+def _read(question: Question, response: Any) -> tuple[Literal["accept", "decline", "cancel"], Any]:
+    if question.request is not None:
+        return "accept", response
+    if not isinstance(response, dict):
+        return "cancel", None
+    answer = cast(Object, response)
+    action = answer.get("action")
+    if action == "accept":
+        return "accept", answer.get("content") or {}
+    return ("decline" if action == "decline" else "cancel"), None

@@ -1,0 +1,421 @@
+"""`tools/call`: a cast, and the ways its caller gets what comes of it.
+
+A call that ends soon is answered with its result. One that takes longer becomes
+a task where the client knows tasks, else it is answered with a handle of the
+run, which goes on. One that asks a person asks through the client when that can,
+else it is answered with a handle too. In no case is anything cast twice: a
+retry, a later `run_result` and a task all lead to the run that was begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+
+from llmspell.endpoints.mcp.asking import (
+    can_ask,
+    input_requests,
+    request_of,
+    take_answers,
+    wire_key,
+)
+from llmspell.endpoints.mcp.exchange import Exchange, NoBackChannel
+from llmspell.endpoints.mcp.paging import cut_result
+from llmspell.endpoints.mcp.progress import Reporter
+from llmspell.endpoints.mcp.results import (
+    RUN_ID_META,
+    STATUS_META,
+    error_result,
+    handle_result,
+    outcome_result,
+)
+from llmspell.endpoints.mcp.sealing import Sealing
+from llmspell.endpoints.mcp.tasks import Tasks
+from llmspell.errors import (
+    AccessForbidden,
+    LlmspellError,
+    RunError,
+    RunTooLong,
+    SpellNotFound,
+)
+from llmspell.host.interface import DoorHost, Published, WaitedHandle
+from llmspell.runs.record import Outcome, Question
+from llmspell.values import Object
+
+WAIT_META = "llmspell/wait"
+"""Key in a request's `_meta`: seconds its caller waits before it is given a handle."""
+
+KEY_META = "llmspell/idempotency_key"
+"""Key in a request's `_meta`: the same key and input gives the run that was begun first."""
+
+MAX_WAIT = 3600.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On which terms one call waits."""
+
+    spell: Published | None
+    """What is cast; None for a run whose spell is published no more."""
+    subject: str
+    """What the client called: a retry with a request state must be of the same."""
+    wait: float | None
+    """Seconds before the caller is given something else than the result; None = no end."""
+    may_be_task: bool
+    when_long: str
+
+
+class Calls:
+    """Serves `tools/call` for spells, and what the control tools need.
+
+    Args:
+        find: Returns the spell that may be called by a name, or None.
+        wait_of: Returns how long a client's profile lets its calls wait, or None.
+        task_after: Seconds after which a call of a client that knows tasks becomes one.
+    """
+
+    def __init__(
+        self,
+        host: DoorHost,
+        find: Callable[[str], Published | None],
+        *,
+        tasks: Tasks,
+        wait_of: Callable[[Exchange], float | None],
+        task_after: float,
+    ) -> None:
+        self._host = host
+        self._find = find
+        self._tasks = tasks
+        self._wait_of = wait_of
+        self._task_after = task_after
+        self._sealing = Sealing(host.records)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for callers that are leaving."""
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def cast(
+        self,
+        exchange: Exchange,
+        name: str,
+        arguments: Object,
+        *,
+        subject: str | None = None,
+        state: str | None = None,
+        responses: Object | None = None,
+    ) -> Object:
+        """Cast a spell for a client and return the result of its call.
+
+        Args:
+            subject: What the client called, where that is not the spell itself.
+            state: The `requestState` of a retry: the run goes on, nothing is cast.
+            responses: The `inputResponses` of a retry.
+
+        Raises:
+            MCPError: There is no such tool, the state is none of ours, the client lacks what
+                the spell requires, or the spell ended with an error of the protocol.
+            AccessForbidden: The caller may not cast it.
+        """
+        spell = self._find(name)
+        if spell is None:
+            raise unknown_tool(name)
+        if spell.task == "required":
+            self._tasks.require(exchange)
+        subject = subject or name
+        terms = self._terms(exchange, spell, subject)
+        try:
+            if state is not None:
+                return await self._again(exchange, terms, state, responses or {})
+            waiting = await self._host.begin(
+                name, arguments, caller=exchange.caller, key=_key_of(exchange)
+            )
+        except SpellNotFound:
+            raise unknown_tool(name) from None
+        except AccessForbidden:
+            raise
+        except LlmspellError as error:
+            return error_result(error, is_modern=exchange.is_modern)
+        return await self._follow(exchange, waiting, terms)
+
+    async def result(
+        self,
+        exchange: Exchange,
+        run_id: str,
+        *,
+        wait: float | None = None,
+        offset: int = 0,
+        subject: str = "run_result",
+        state: str | None = None,
+        responses: Object | None = None,
+    ) -> Object:
+        """Return the result of a run of the caller, or its handle when it is under way still.
+
+        Args:
+            wait: Seconds to wait for its end.
+            offset: Where the part of a long result begins; see `paging`.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+            MCPError: As `cast`.
+        """
+        waiting = await self._host.wait_for(run_id, caller=exchange.caller)
+        spell = self._find((await waiting.record()).spell)
+        usual = self._wait(exchange, None)
+        terms = _Terms(
+            spell,
+            subject,
+            wait=usual if wait is None else min(wait, usual),
+            may_be_task=False,
+            when_long="handle",
+        )
+        if state is not None:
+            await waiting.let_go()
+            return await self._again(exchange, terms, state, responses or {})
+        # It was begun by another call: leaving this one must not stop it.
+        return await self._follow(exchange, waiting, terms, is_guest=True, offset=offset)
+
+    async def cancel(self, exchange: Exchange, run_id: str) -> Object:
+        """Stop a run of the caller and everything it began, and say how it stands.
+
+        Raises:
+            RunNotFound: There is none the caller may see.
+            RunNotCancelable: It has ended otherwise.
+        """
+        handle = await self._host.run(run_id, caller=exchange.caller)
+        run = await handle.cancel()
+        return handle_result(run.id, run.spell, run.state, [], is_modern=exchange.is_modern)
+
+    # -- waiting
+
+    def _terms(self, exchange: Exchange, spell: Published, subject: str) -> _Terms:
+        may_be_task = exchange.client.knows_tasks and spell.task != "never"
+        when_long = spell.when_long
+        wait: float | None = None if when_long == "wait" else self._wait(exchange, spell)
+        if may_be_task:
+            wait = 0.0 if spell.task == "required" else self._task_after
+        return _Terms(spell, subject, wait, may_be_task, when_long)
+
+    def _wait(self, exchange: Exchange, spell: Published | None) -> float:
+        asked = exchange.meta.get(WAIT_META)
+        if asked is not None:
+            if isinstance(asked, bool) or not isinstance(asked, int | float) or asked < 0:
+                raise MCPError(INVALID_PARAMS, f"_meta[{WAIT_META!r}] is a number of seconds")
+            return min(float(asked), MAX_WAIT)
+        if spell is not None and spell.wait is not None:
+            return spell.wait
+        profile = self._wait_of(exchange)
+        return self._host.project.settings.runs.wait if profile is None else profile
+
+    async def _follow(
+        self,
+        exchange: Exchange,
+        waiting: WaitedHandle,
+        terms: _Terms,
+        *,
+        is_guest: bool = False,
+        offset: int = 0,
+    ) -> Object:
+        """Wait for a run on these terms and return the result of the call."""
+        try:
+            result = await self._outcome(exchange, waiting, terms)
+        except asyncio.CancelledError:
+            if exchange.was_cancelled and not is_guest:
+                # In a task of its own: a cancelled scope cancels every await of its tasks again.
+                self._spawn(waiting.leave())
+            else:
+                await waiting.let_go()
+            raise
+        except BaseException:
+            await waiting.let_go()
+            raise
+        await waiting.let_go()
+        return self._cut(result, terms, offset)
+
+    def _cut(self, result: Object, terms: _Terms, offset: int) -> Object:
+        """Return a result that is not too long for clients, or its page."""
+        meta: Object = result.get("_meta", {})
+        run_id: str | None = meta.get(RUN_ID_META)
+        if run_id is None or STATUS_META in meta:
+            return result  # a handle, a task or a question
+        spell = terms.spell
+        # What else the client called has no output schema.
+        called = spell if spell is not None and spell.name == terms.subject else None
+        limit = self._host.project.settings.mcp.result_bytes
+        return cut_result(result, limit, run_id, called, offset=offset)
+
+    async def _outcome(self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms) -> Object:
+        if terms.may_be_task and not terms.wait:
+            return await self._tasks.created(waiting)
+        loop = asyncio.get_running_loop()
+        deadline = None if terms.wait is None else loop.time() + terms.wait
+        reporter = Reporter(exchange) if Reporter.is_wanted(exchange) else None
+        try:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    outcome = await _next(waiting, reporter)
+                if outcome.state != "input_required":
+                    return outcome_result(outcome, terms.spell, is_modern=exchange.is_modern)
+                began = loop.time()
+                result = await self._ask(exchange, waiting, terms, outcome)
+                if result is not None:
+                    return result
+                if deadline is not None:
+                    deadline += loop.time() - began  # the person's time is not the run's
+        except TimeoutError:
+            return await self._long(exchange, waiting, terms)
+        except LlmspellError as error:
+            return error_result(error, is_modern=exchange.is_modern)
+
+    async def _long(self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms) -> Object:
+        """Return what the caller gets of a run that takes longer than it waits."""
+        if terms.may_be_task:
+            return await self._tasks.created(waiting)
+        if terms.when_long == "fail":
+            run = await waiting.record()
+            try:
+                await waiting.cancel()
+            except RunError as error:  # it has ended in this moment: then that is the answer
+                _log.debug("run %s: %s", waiting.id, error)
+                outcome = await waiting.result()
+                return outcome_result(outcome, terms.spell, is_modern=exchange.is_modern)
+            failure = RunTooLong(
+                f"{run.spell!r} took longer than {terms.wait:g} seconds", run_id=run.id
+            )
+            return error_result(failure, is_modern=exchange.is_modern)
+        return await self._handle(exchange, waiting)
+
+    async def _handle(self, exchange: Exchange, waiting: WaitedHandle) -> Object:
+        await waiting.keep()
+        run = await waiting.record()
+        if run.is_final:  # it ended while it was kept
+            spell = self._find(run.spell)
+            return outcome_result(await waiting.result(), spell, is_modern=exchange.is_modern)
+        return handle_result(
+            run.id, run.spell, run.state, run.questions, is_modern=exchange.is_modern
+        )
+
+    # -- questions
+
+    async def _ask(
+        self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms, outcome: Outcome
+    ) -> Object | None:
+        """Put a run's questions to the client.
+
+        Returns the result of the call, or None when there are answers and the call goes on.
+        """
+        asked = [each for each in outcome.questions if can_ask(exchange.client, each)]
+        if exchange.is_modern and asked:
+            return await self._input_required(exchange, waiting, terms, asked)
+        if terms.may_be_task:
+            return await self._tasks.created(waiting)
+        if asked and not exchange.is_modern and await self._elicit(exchange, waiting, asked[0]):
+            return None
+        return await self._handle(exchange, waiting)
+
+    async def _input_required(
+        self,
+        exchange: Exchange,
+        waiting: WaitedHandle,
+        terms: _Terms,
+        questions: list[Question],
+    ) -> Object:
+        expires = max(question.expires_at for question in questions)
+        state = await self._sealing.seal(waiting.id, terms.subject, exchange.caller, expires)
+        return {
+            "resultType": "input_required",
+            "inputRequests": input_requests(questions),
+            "requestState": state,
+        }
+
+    async def _again(
+        self, exchange: Exchange, terms: _Terms, state: str, responses: Object
+    ) -> Object:
+        """Go on with the run that a retry is about, with the answers it brought."""
+        try:
+            run_id = await self._sealing.open(state, terms.subject, exchange.caller)
+        except ValueError as error:
+            raise MCPError(INVALID_PARAMS, f"the requestState is not good: {error}") from None
+        waiting = await self._host.wait_for(run_id, caller=exchange.caller)
+        run = await waiting.record()
+        asked = [each for each in run.questions if can_ask(exchange.client, each)]
+        taken = await take_answers(waiting, asked, responses)
+        if taken.is_refused and not taken.settled:
+            # Asking again at once would ask for ever; the other doors can answer still.
+            return await self._handle(exchange, waiting)
+        return await self._follow(exchange, waiting, terms)
+
+    async def _elicit(self, exchange: Exchange, waiting: WaitedHandle, question: Question) -> bool:
+        """Ask over the open call and return whether the question has an answer now."""
+        request = request_of(question)
+        asking = asyncio.ensure_future(
+            exchange.request(str(request["method"]), request.get("params") or {})
+        )
+        elsewhere = asyncio.ensure_future(_settled(waiting, question.id))
+        try:
+            await asyncio.wait([asking, elsewhere], return_when=asyncio.FIRST_COMPLETED)
+            if elsewhere.done():
+                return True
+            response = asking.result()
+        except NoBackChannel:
+            return False
+        except MCPError as error:
+            _log.debug("run %s: the client cannot ask: %s", waiting.id, error)
+            return False
+        finally:
+            for future in (asking, elsewhere):
+                future.cancel()
+            await asyncio.wait([asking, elsewhere])
+        taken = await take_answers(waiting, [question], {wire_key(question, {}): response})
+        return bool(taken.settled)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("a call that was given up could not be stopped: %s", error)
+
+
+async def _next(waiting: WaitedHandle, reporter: Reporter | None) -> Outcome:
+    """Wait for a run's end or next question, reporting meanwhile."""
+    if reporter is None:
+        return await waiting.settled()
+    async with reporter.beating():
+        async for event in waiting.events(reporter.seen, until_pause=True):
+            await reporter.event(event)
+        return await waiting.settled()
+
+
+async def _settled(waiting: WaitedHandle, question: str) -> None:
+    """Return once a question is open no more, whoever answered it."""
+    after = 0
+    async for event in waiting.events(after):
+        if event.kind == "answer" and event.data.get("id") == question:
+            return
+
+
+def _key_of(exchange: Exchange) -> str | None:
+    key = exchange.meta.get(KEY_META)
+    if key is None:
+        return exchange.key
+    if not isinstance(key, str):
+        raise MCPError(INVALID_PARAMS, f"_meta[{KEY_META!r}] is a text")
+    return key
+
+
+def unknown_tool(name: str) -> MCPError:
+    """Return the error for a tool that is not there: of the protocol, not of a tool."""
+    error = SpellNotFound(f"unknown tool {name!r}", hint="tools/list names what is published")
+    return MCPError(INVALID_PARAMS, error.message, {"code": error.code, "hint": error.hint})

@@ -1,0 +1,365 @@
+"""The HTTP of the handshake era (2024-11-05 to 2025-11-25): POST, GET and DELETE in a session.
+
+A request goes on when its connection is lost, for the client may come back for
+the answer (`Last-Event-ID`); only when it stays away for `ORPHAN_SECONDS` is
+the request given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST
+from mcp_types.methods import serialize_server_result, validate_client_request
+from mcp_types.version import is_version_at_least
+from pydantic import ValidationError
+
+from llmspell.endpoints.mcp.exchange import NoBackChannel
+from llmspell.endpoints.mcp.http_answers import (
+    Head,
+    RequestId,
+    error_message,
+    result_message,
+    send_json,
+    send_status,
+)
+from llmspell.endpoints.mcp.http_call import (
+    Ending,
+    HttpCall,
+    SdkDispatch,
+    metadata_of,
+    transport_of,
+)
+from llmspell.endpoints.mcp.http_message import Message
+from llmspell.endpoints.mcp.http_request import HttpRequest
+from llmspell.endpoints.mcp.sdk_exchange import caller_at
+from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.endpoints.mcp.session import Owner, Session
+from llmspell.endpoints.mcp.sessions import Sessions
+from llmspell.errors import LlmspellError
+from llmspell.values import Object
+
+SESSION_HEADER = "mcp-session-id"
+LAST_EVENT_HEADER = "last-event-id"
+
+ORPHAN_SECONDS = 60.0
+"""How long a request whose client has left is worked on, in case it comes back."""
+
+REQUEST_CANCELLED = -32800
+"""What a stream says on which the answer to a cancelled request is looked for."""
+
+_PRIMED_SINCE = "2025-11-25"
+_PLAIN_SINCE = "2025-06-18"
+_PLAIN_CALL = frozenset({"name", "arguments", "_meta"})
+
+_log = logging.getLogger(__name__)
+
+
+class LegacyCall(HttpCall):
+    """A request in a session."""
+
+    is_modern = False
+
+    def __init__(self, session: Session, request: HttpRequest, message: Message) -> None:
+        super().__init__(
+            request,
+            message.id,
+            caller=caller_at(request.caller, session.client, message.meta, session.id),
+            client=session.client,
+            meta=message.meta,
+            stream=session.stream(message.id) if request.accepts_stream else None,
+            head=head_of(session),
+        )
+        self._session = session
+        self._orphaning: asyncio.TimerHandle | None = None
+
+    @property
+    def can_request(self) -> bool:
+        """Whether the client can be asked something while this request is under way."""
+        return self.stream is not None and not self.stream.has_ended
+
+    async def request(self, method: str, params: Object) -> Object:
+        """Ask the client something on the stream of this request."""
+        if self.stream is None or self.stream.has_ended:
+            raise NoBackChannel
+        asking = self._session.ask(self.stream, method, params)
+        self._begin()
+        return await asking.result()
+
+    def forget(self) -> None:
+        """Wait for no client any more: the request has ended."""
+        if self._orphaning is not None:
+            self._orphaning.cancel()
+
+    def _is_primed(self) -> bool:
+        return is_version_at_least(self._session.connection.protocol_version, _PRIMED_SINCE)
+
+    def _client_left(self) -> None:
+        self._wait_for_reader()
+
+    def _reader_left(self) -> None:
+        if self._has_left:
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        self.forget()
+        loop = asyncio.get_running_loop()
+        self._orphaning = loop.call_later(ORPHAN_SECONDS, self._orphaned)
+
+    def _orphaned(self) -> None:
+        if self.stream is None or not self.stream.is_read:
+            self.stop("left")
+
+    def _status(self, code: int) -> int:
+        return 200
+
+    async def _unanswered(self, ending: Ending) -> None:
+        told = error_message(self.id, *_ENDINGS[ending])
+        if self.has_begun_stream and self.stream is not None:
+            # No answer to a cancelled request; whoever looks for one later must not wait for it.
+            # After a shutdown the stream of the next process says what became of it.
+            await self._end_stream()
+            if ending != "shutdown":
+                self.stream.add(told)
+        elif ending == "cancelled" and self.stream is not None:
+            self._begin()
+            await self._end_stream()
+        else:
+            await self._answer(503 if ending == "shutdown" else 200, told)
+
+
+_ENDINGS: dict[Ending, tuple[int, str]] = {
+    "cancelled": (REQUEST_CANCELLED, "Request cancelled"),
+    "left": (REQUEST_CANCELLED, "The request was given up: nobody waited for its answer"),
+    "deleted": (REQUEST_CANCELLED, "The session was ended"),
+    "shutdown": (INTERNAL_ERROR, "the server is shutting down"),
+}
+
+
+class LegacyHttp:
+    """Serves sessions."""
+
+    def __init__(self, endpoint: McpEndpoint, sessions: Sessions) -> None:
+        self._endpoint = endpoint
+        self._sessions = sessions
+
+    async def session(self, request: HttpRequest) -> Session | None:
+        """Return the session a request is in, or None when it was refused and answered."""
+        id = request.headers.get(SESSION_HEADER)
+        if id is None:
+            await refuse(request, 400, "Bad Request: Missing session ID")
+            return None
+
+        async def revive(session: Session, record: Object) -> None:
+            await self._revive(session, request, record)
+
+        session = await self._sessions.find(id, owner_of(request), revive)
+        if session is None:
+            await refuse(request, 404, "Session not found")
+        return session
+
+    async def initialize(self, request: HttpRequest, message: Message) -> None:
+        """Begin a session.
+
+        Raises:
+            AccessRateLimited: The caller has too many.
+        """
+        params = message.params or {}
+        session = self._sessions.draft(owner_of(request), params)
+        dispatch = _Quiet(session, request, message.id)
+        try:
+            result = await session.runner.on_request(dispatch, "initialize", params)
+            await self._sessions.add(session)
+        except MCPError as error:
+            await refuse(request, 200, error.message, id=message.id, code=error.code)
+        except ValidationError:
+            told = "Invalid request parameters"
+            await refuse(request, 200, told, id=message.id, code=INVALID_PARAMS)
+        else:
+            await send_json(request.send, 200, result_message(message.id, result), head_of(session))
+
+    async def message(self, session: Session, request: HttpRequest, message: Message) -> None:
+        """Take a notification, or an answer to a request of ours."""
+        if message.kind == "response":
+            session.take_answer(message.body)
+        else:
+            if message.method == "notifications/cancelled":
+                session.cancel((message.params or {}).get("requestId"))
+            await session.runner.on_notify(
+                _Quiet(session, request, None), message.method, message.params
+            )
+        await send_status(request.send, 202, head_of(session))
+
+    async def call(
+        self, session: Session, request: HttpRequest, message: Message
+    ) -> LegacyCall | None:
+        """Return a request as a call, or None when it was refused and answered."""
+        if session.has_call(message.id):
+            # 2025-11-25, basic: an id must not have been used before in the same session.
+            told = "the id is that of another request under way"
+            await refuse(request, 400, told, id=message.id)
+            return None
+        try:
+            call = LegacyCall(session, request, message)
+        except MCPError as error:
+            await refuse(request, 200, error.message, id=message.id, code=error.code)
+            return None
+        call.log_level = self._endpoint.log_levels.get(session.connection)
+        return call
+
+    async def work(
+        self, session: Session, call: LegacyCall, request: HttpRequest, message: Message
+    ) -> Object:
+        """Return the result of a request."""
+        version, params = session.connection.protocol_version, message.params
+        if message.method != "tools/call":
+            dispatch = SdkDispatch(call, request)
+            result = await session.runner.on_request(dispatch, message.method, params)
+            await self._note(session, message.method, params or {})
+            return result
+        params = params or {}
+        if not _is_plain_call(params):
+            validate_client_request(message.method, version, params)
+        result = await self._endpoint.call_tool(call, params)
+        if is_version_at_least(version, _PLAIN_SINCE):
+            return result
+        # Clients of before know neither structured content nor links to resources.
+        return serialize_server_result(message.method, version, result)
+
+    async def listen(self, session: Session, request: HttpRequest) -> None:
+        """Serve a GET: what no request asked for, or what came after the last event seen."""
+        stream = session.standalone
+        last = request.headers.get(LAST_EVENT_HEADER)
+        if last:
+            found = session.find_stream(last)
+            if found is None:
+                stream = session.stream("lost")
+                stream.add(_lost(session.request_of(last)))
+                stream.end()
+            else:
+                stream = found
+        version = session.connection.protocol_version
+        writer = asyncio.ensure_future(
+            stream.write(
+                request.send,
+                head_of(session),
+                is_primed=is_version_at_least(version, _PRIMED_SINCE),
+                on_left=lambda: None,
+            )
+        )
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait([writer, gone], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            writer.cancel()
+            gone.cancel()
+            await asyncio.wait([writer, gone])
+
+    async def delete(self, session: Session, request: HttpRequest) -> None:
+        """End a session."""
+        await self._sessions.delete(session)
+        await send_status(request.send, 200)
+
+    async def _note(self, session: Session, method: str, params: Object) -> None:
+        """Remember what a client has set, for the session to have it after a restart."""
+        match method, params:
+            case "logging/setLevel", {"level": str(level)}:
+                session.level = level
+            case "resources/subscribe", {"uri": str(uri)}:
+                session.uris[uri] = None
+            case "resources/unsubscribe", {"uri": str(uri)}:
+                session.uris.pop(uri, None)
+            case _:
+                return
+        await self._sessions.save(session)
+
+    async def _revive(self, session: Session, request: HttpRequest, record: Object) -> None:
+        """Say again to the SDK's server what the client has said in an earlier process."""
+        dispatch = _Quiet(session, request, "revived")
+        runner = session.runner
+        await runner.on_request(dispatch, "initialize", session.params)
+        await runner.on_notify(_Quiet(session, request, None), "notifications/initialized", None)
+        said: list[tuple[str, Object]] = [
+            ("resources/subscribe", {"uri": uri}) for uri in record.get("uris", ())
+        ]
+        if record.get("level"):
+            said.append(("logging/setLevel", {"level": record["level"]}))
+        for method, params in said:
+            try:
+                await runner.on_request(dispatch, method, params)
+            except (MCPError, LlmspellError) as error:
+                _log.debug("session %s: %s is not so any more: %s", session.id, method, error)
+            else:
+                if method == "resources/subscribe":
+                    session.uris[params["uri"]] = None
+                else:
+                    session.level = params["level"]
+
+
+class _Quiet:
+    """The way back from a message that has no answer of its own: to the session's stream."""
+
+    def __init__(self, session: Session, request: HttpRequest, id: RequestId | None) -> None:
+        self.request_id = id
+        self.transport = transport_of(request, can_send_request=False)
+        self.message_metadata = metadata_of(request)
+        self.cancel_requested = anyio.Event()
+        self.can_send_request = False
+        self.notify = session.connection.outbound.notify
+        self.send_raw_request = session.connection.outbound.send_raw_request
+
+    async def progress(
+        self, progress: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        """Report nothing: such a message has no token."""
+
+
+def head_of(session: Session) -> Head:
+    """Return the headers of an answer in a session."""
+    return ((b"mcp-session-id", session.id.encode()),)
+
+
+def owner_of(request: HttpRequest) -> Owner:
+    """Return whose sessions a request may use."""
+    return request.caller.tenant, request.caller.principal
+
+
+async def refuse(
+    request: HttpRequest,
+    status: int,
+    message: str,
+    *,
+    id: RequestId | None = None,
+    code: int = INVALID_REQUEST,
+    head: Head = (),
+) -> None:
+    """Answer a message that is not served."""
+    await send_json(request.send, status, error_message(id, code, message), head)
+
+
+def _is_plain_call(params: Object) -> bool:
+    """Return whether these are the params of a `tools/call` without anything unusual."""
+    return (
+        params.keys() <= _PLAIN_CALL
+        and isinstance(params.get("name"), str)
+        and isinstance(params.get("arguments", {}), dict)
+        and isinstance(params.get("_meta", {}), dict)
+    )
+
+
+def _lost(id: RequestId | None) -> bytes:
+    """Return what ends the wait for an answer that is not there any more."""
+    return error_message(
+        id,
+        INTERNAL_ERROR,
+        "the answer is lost: the server was restarted, or it was fetched too late",
+        {"hint": "what the call began may go on; its run is in the list of runs"},
+    )
+
+
+async def _gone(request: HttpRequest) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,58 @@
+"""One JSON-RPC message by its shape (JSON-RPC 2.0 4): what it is, before anything asks what it
+means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from llmspell.endpoints.mcp.http_answers import RequestId
+from llmspell.values import Object
+
+
+def is_object(value: object) -> TypeGuard[Object]:
+    """Return whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def id_of(body: Any) -> RequestId | None:
+    """Return the id that a message has, or None where it has none that could be sent back."""
+    id = body.get("id") if is_object(body) else None
+    return id if isinstance(id, str | int) and not isinstance(id, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A single message."""
+
+    kind: Literal["request", "notification", "response"]
+    body: Object
+    id: RequestId
+    """The request's; "" for a notification."""
+    method: str
+    """"" for a response."""
+    params: Object | None
+
+    @property
+    def meta(self) -> Object:
+        """Its `_meta`, `{}` when it has none."""
+        meta = self.params.get("_meta") if self.params is not None else None
+        return meta if is_object(meta) else {}
+
+
+def read_message(body: Any) -> Message | None:
+    """Return what a body says, or None when it is no message: a batch, for one."""
+    if not is_object(body) or body.get("jsonrpc") != "2.0":
+        return None
+    params = body.get("params")
+    if not is_object(params) and "params" in body:
+        return None
+    method, id = body.get("method"), id_of(body)
+    if "method" not in body:
+        is_answer = "id" in body and ("result" in body) != ("error" in body)
+        return Message("response", body, id or "", "", None) if is_answer else None
+    if not isinstance(method, str):
+        return None
+    if "id" not in body:
+        return Message("notification", body, "", method, params)
+    return None if id is None else Message("request", body, id, method, params)

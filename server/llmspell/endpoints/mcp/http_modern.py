@@ -1,0 +1,139 @@
+"""The POST of 2026-07-28: one request in, one answer out, no session.
+
+`tools/call` goes straight to the endpoint, every other method to the SDK's
+server.
+"""
+
+from __future__ import annotations
+
+from mcp.server.connection import Connection
+from mcp.server.runner import serve_one
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    SERVER_INFO_META_KEY,
+)
+from pydantic import ValidationError
+
+from llmspell.endpoints.mcp.http_answers import (
+    RequestId,
+    error_message,
+    send_json,
+    send_status,
+    status_of,
+)
+from llmspell.endpoints.mcp.http_call import Ending, HttpCall, SdkDispatch
+from llmspell.endpoints.mcp.http_message import Message, is_object
+from llmspell.endpoints.mcp.http_request import HttpRequest
+from llmspell.endpoints.mcp.http_rules import Clients, ParamHeaders, check_envelope, check_version
+from llmspell.endpoints.mcp.sdk_exchange import caller_at
+from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.endpoints.mcp.sse import EventStream
+from llmspell.values import Object
+
+
+class ModernCall(HttpCall):
+    """A request of 2026-07-28. A lost connection cancels it: so the protocol says."""
+
+    is_modern = True
+
+    def _client_left(self) -> None:
+        self.stop("left")
+
+    def _reader_left(self) -> None:
+        """Leave it to the connection: it has no other."""
+
+    def _status(self, code: int) -> int:
+        return status_of(code)
+
+    async def _unanswered(self, ending: Ending) -> None:
+        if ending == "shutdown":
+            await self._answer(
+                503, error_message(self.id, INTERNAL_ERROR, "the server is shutting down")
+            )
+
+
+class ModernHttp:
+    """Serves what is posted in the modern era."""
+
+    def __init__(self, endpoint: McpEndpoint) -> None:
+        self._endpoint = endpoint
+        self._clients = Clients()
+        self._params = ParamHeaders(endpoint.input_schema)
+        self._stamp = endpoint.server.server_info_stamp
+
+    async def notification(self, request: HttpRequest) -> None:
+        """Acknowledge a notification: over HTTP this era has none that a server would heed."""
+        try:
+            check_version(request.headers)
+        except MCPError as error:
+            await _reject(request, None, error)
+        else:
+            await send_status(request.send, 202)
+
+    async def call(self, request: HttpRequest, message: Message) -> ModernCall | None:
+        """Return a request as a call, or None when it was refused and answered."""
+        stream = EventStream() if request.accepts_stream else None
+        try:
+            check_envelope(request.headers, message)
+            meta = message.meta
+            if message.method == "tools/call":
+                client = self._clients.check_call(message)
+                self._params.check(message, request.headers)
+            else:
+                client = self._clients.of(meta)
+            call = ModernCall(
+                request,
+                message.id,
+                caller=caller_at(request.caller, client, meta, None),
+                client=client,
+                meta=meta,
+                stream=stream,
+            )
+        except MCPError as error:
+            await _reject(request, message.id, error)
+            return None
+        except ValidationError:
+            await _reject(
+                request, message.id, MCPError(INVALID_PARAMS, "Invalid request parameters", "")
+            )
+            return None
+        call.log_level = meta.get(LOG_LEVEL_META_KEY)
+        return call
+
+    async def work(self, call: ModernCall, request: HttpRequest, message: Message) -> Object:
+        """Return the result of a request."""
+        if message.method == "tools/call":
+            return self._stamped(await self._endpoint.call_tool(call, message.params or {}))
+        meta = message.meta
+        connection = Connection.from_envelope(
+            meta[PROTOCOL_VERSION_META_KEY],
+            meta.get(CLIENT_INFO_META_KEY),
+            meta[CLIENT_CAPABILITIES_META_KEY],
+        )
+        return await serve_one(
+            self._endpoint.server,
+            SdkDispatch(call, request),
+            message.method,
+            message.params,
+            connection=connection,
+            lifespan_state={},
+        )
+
+    def _stamped(self, result: Object) -> Object:
+        """Return a result that says which server it is from, as the SDK's results do."""
+        said = result.get("_meta")
+        meta: Object = said if is_object(said) else {}
+        if SERVER_INFO_META_KEY in meta:
+            return result
+        return {**result, "_meta": {**meta, SERVER_INFO_META_KEY: self._stamp}}
+
+
+async def _reject(request: HttpRequest, id: RequestId | None, error: MCPError) -> None:
+    message = error_message(id, error.code, error.message, error.data)
+    await send_json(request.send, status_of(error.code), message)

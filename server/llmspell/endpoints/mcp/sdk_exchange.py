@@ -1,0 +1,140 @@
+"""A request that came by way of the SDK, as an `Exchange`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.shared.dispatcher import Outbound
+from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp_types import INVALID_PARAMS, LOG_LEVEL_META_KEY
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.requests import Request
+
+from llmspell.endpoints.mcp.exchange import Client, NoBackChannel, client_of
+from llmspell.endpoints.mcp.streams import Piped
+from llmspell.security.principals import Caller
+from llmspell.values import JSON, Object
+
+SESSION_META = "llmspell/session"
+"""Key in a request's `_meta` that names the session of the cast."""
+
+CALLER_SCOPE = "llmspell.caller"
+"""Key in the ASGI scope under which the HTTP transport leaves the authenticated caller."""
+
+_MAX_SESSION = 256
+_RESERVED_META = "io.modelcontextprotocol/"
+_OWN_META = ("progress_token", "progressToken")
+
+Context = ServerRequestContext[Any, Any]
+
+
+class SdkExchange:
+    """See `Exchange`.
+
+    Args:
+        level: The log level that the client of this connection has set, before 2026-07-28.
+    """
+
+    def __init__(self, context: Context, *, level: str | None) -> None:
+        self._context = context
+        self._pipe = context.request if isinstance(context.request, Piped) else None
+        self.is_modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+        self.client = _client(context)
+        self.meta: Object = dict(context.meta or {})
+        self.caller = caller_at(_carried(context), self.client, self.meta, _http_session(context))
+        asked = self.meta.get(LOG_LEVEL_META_KEY)
+        own = asked if isinstance(asked, str) else None
+        self.log_level = own if self.is_modern else level
+
+    @property
+    def progress_token(self) -> JSON:
+        """The token under which the client wants to hear of progress, or None."""
+        return self.meta.get("progress_token")
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key that the transport gives this request, or None."""
+        return self._pipe.key(self._context.request_id) if self._pipe is not None else None
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether the client has cancelled the request, as opposed to lost its connection."""
+        return self._pipe is None or self._pipe.take_cancelled(self._context.request_id)
+
+    async def notify(self, method: str, params: Object) -> None:
+        """Send a notification that belongs to this request."""
+        await self._outbound.notify(method, params)
+
+    async def request(self, method: str, params: Object) -> Object:
+        """Ask the client something and return its result.
+
+        Raises:
+            NoBackChannel: There is no way, or the client has left.
+            MCPError: The client answered with an error.
+        """
+        if self.is_modern or not self._outbound.can_send_request:
+            raise NoBackChannel
+        try:
+            return await self._outbound.send_raw_request(method, params)
+        except NoBackChannelError as error:
+            raise NoBackChannel from error
+
+    @property
+    def _outbound(self) -> Any:
+        outbound: Outbound = self._context.session._request_outbound  # pyright: ignore[reportPrivateUsage]  # its typed methods validate what spells may say freely; held by a contract test
+        return outbound
+
+
+def caller_at(caller: Caller, client: Client, meta: Object, http_session: str | None) -> Caller:
+    """Return who calls, with the session of this request and what the client said beside the input.
+
+    The session is `_meta["llmspell/session"]`, else the HTTP session of the
+    handshake era, else the principal's default.
+
+    Raises:
+        MCPError: The session is not a text of 1 to 256 characters.
+    """
+    session = http_session
+    rest: Object = {
+        key: value
+        for key, value in meta.items()
+        if key not in _OWN_META and not key.startswith(_RESERVED_META)
+    }
+    named = rest.pop(SESSION_META, None)
+    if named is not None:
+        if not isinstance(named, str) or not 0 < len(named) <= _MAX_SESSION:
+            raise MCPError(
+                INVALID_PARAMS,
+                f"_meta[{SESSION_META!r}] is a text of 1 to {_MAX_SESSION} characters",
+            )
+        session = named
+    message: Object = {}
+    if client.name:
+        message["client"] = {"name": client.name, "version": client.version}
+    if rest:
+        message["meta"] = rest
+    return caller.at("mcp", session=session, message=message or None)
+
+
+def _carried(context: Context) -> Caller:
+    carrier = context.request
+    if isinstance(carrier, Piped):
+        return carrier.caller
+    if isinstance(carrier, Request):
+        return carrier.scope[CALLER_SCOPE]
+    raise TypeError(f"a request without a caller: {type(carrier).__name__}")
+
+
+def _http_session(context: Context) -> str | None:
+    carrier = context.request
+    return carrier.headers.get("mcp-session-id") if isinstance(carrier, Request) else None
+
+
+def _client(context: Context) -> Client:
+    said = context.session.client_params
+    capabilities = context.session.client_capabilities
+    return client_of(
+        said.client_info.model_dump(by_alias=True) if said is not None else None,
+        capabilities.model_dump(by_alias=True, exclude_none=True) if capabilities else {},
+    )
