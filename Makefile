@@ -30,8 +30,8 @@ CLIENTS := tests/interop/node_modules/.installed
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
 
-.PHONY: help demo test check setup fmt lint layers reference types unit durability interop attacks \
-        soak bench docs lock build clean
+.PHONY: help demo test check setup fmt lint layers reference types unit durability interop \
+        conformance attacks soak bench docs lock build clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,12 +40,12 @@ demo: $(RUN) ## show the main job: MCP and A2A clients cast spells; needs no key
 	@$(BIN)/llmspell demo demo
 
 test: $(DEV) $(CLIENTS) ## everything that must hold, with the time each suite took
-	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) durability interop attacks demo
+	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES) durability interop conformance attacks demo
 
 check: $(DEV) ## format, lint, layers, reference, types and unit tests
 	@$(BIN)/python tools/suites.py $(MAKE) $(SUITES)
 
-setup: $(DEV) $(CLIENTS) ## make the environment and install the TypeScript clients
+setup: $(DEV) $(CLIENTS) ## make the environment and install the clients and suites of npm
 
 fmt: $(DEV) ## format the sources and mend what the linter can mend
 	$(BIN)/ruff format
@@ -66,7 +66,7 @@ types: $(DEV) ## check the types
 	$(BIN)/pyright
 
 unit: $(DEV) ## run the tests that need neither Node nor an attacker
-	$(PYTEST) $(UNIT) tests --ignore=tests/interop --ignore=tests/attacks --ignore=tests/durability
+	$(PYTEST) $(UNIT) tests $(foreach name,interop conformance attacks durability,--ignore=tests/$(name))
 
 durability: $(DEV) ## kill owners, move clocks: what was acknowledged is kept, what was begun ends
 	$(PYTEST) $(UNIT) tests/durability
@@ -74,11 +74,14 @@ durability: $(DEV) ## kill owners, move clocks: what was acknowledged is kept, w
 interop: $(DEV) $(CLIENTS) ## run the official clients against the server
 	$(PYTEST) $(INTEROP) tests/interop
 
+conformance: $(DEV) $(CLIENTS) ## run the official conformance suite of MCP against the server
+	$(PYTEST) -n 0 tests/conformance
+
 attacks: $(DEV) ## run hostile and broken input against the server
 	$(PYTEST) $(ATTACKS) tests/attacks
 
 soak: $(DEV) ## run the property tests with many more examples, and kill owners many more times
-	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop -m hypothesis --hypothesis-profile=soak
+	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop --ignore=tests/conformance -m hypothesis --hypothesis-profile=soak
 	TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
 	TEST_KILLS=$(KILLS) TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,11 +72,14 @@ def serving(*commands: tuple[list[str], int]) -> Iterator[list[ServerProcess]]:
             server.stop()
 
 
-def llmspell_command(directory: Path, port: int) -> tuple[list[str], int]:
-    """Make a project with an echo spell in `directory`; return how it is served."""
+def llmspell_command(
+    directory: Path, port: int, spells: Mapping[str, str] | None = None
+) -> tuple[list[str], int]:
+    """Make a project in `directory`, with an echo spell or these; return how it is served."""
     (directory / "spells").mkdir()
     (directory / "llmspell.toml").write_text("", encoding="utf-8")
-    (directory / "spells" / "echo.lua").write_text(ECHO, encoding="utf-8")
+    for name, source in (spells or {"echo": ECHO}).items():
+        (directory / "spells" / f"{name}.lua").write_text(source, encoding="utf-8")
     (directory / ".llmspell").mkdir(mode=0o700)
     token = directory / ".llmspell" / "token"
     token.write_text(TOKEN, encoding="utf-8")

@@ -81,7 +81,7 @@ class LimitSettings(_Section):
     """`[limits]`: what one cast may use. Every limit has a finite default."""
 
     cast_seconds: float = Field(
-        default=600.0, gt=0, description="Longest time a cast may take in all."
+        default=3600.0, gt=0, description="Longest time a cast may take in all."
     )
     slice_seconds: float = Field(
         default=2.0, gt=0, description="CPU time a script may take before it gives way."
@@ -385,10 +385,10 @@ class ProfileSettings(_Section):
         default=None,
         description="Beginnings of the names these clients give themselves, in any case.",
     )
-    schemas: Literal["full", "no_composition", "plain"] | None = Field(
+    schemas: Literal["full", "plain_root", "no_composition", "plain"] | None = Field(
         default=None,
-        description="Input schemas as they are, without anyOf, oneOf and allOf, "
-        "or of types, fields and enums only.",
+        description="Input schemas as they are; without anyOf, oneOf and allOf at their root, or "
+        "anywhere; or of types, fields and enums only.",
     )
     name_length: int | None = Field(
         default=None, gt=0, description="Longest tool name they take; longer ones are not listed."

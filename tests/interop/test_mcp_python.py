@@ -24,6 +24,7 @@ from llmspell.endpoints.auth.token import TokenAuthenticator
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.host.host import Host
 from tests.support.mcp import (
+    CONTROL_TOOLS,
     LEGACY,
     MODERN,
     SECONDS,
@@ -133,7 +134,7 @@ async def test_a_client_lists_the_spells_with_their_schemas_and_hints(wire: Wire
     async with wire.connect(era) as client:
         assert "- count: Count the words of a text." in (client.instructions or "")
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert list(tools) == sorted(SPELLS)
+    assert list(tools) == sorted([*SPELLS, *CONTROL_TOOLS])
     count = tools["count"]
     assert count.description == "Count the words of a text."
     assert count.input_schema["required"] == ["text"]

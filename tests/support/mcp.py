@@ -28,6 +28,9 @@ SECONDS = 20.0
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 
+CONTROL_TOOLS = ["cast", "run_cancel", "run_result"]
+"""What is listed beside a few spells."""
+
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -103,10 +106,18 @@ def write_spell(directory: Path, name: str, source: str) -> None:
 
 @asynccontextmanager
 async def open_host(
-    directory: Path, spells: Mapping[str, str] = SPELLS, *, watch: bool = False
+    directory: Path,
+    spells: Mapping[str, str] = SPELLS,
+    *,
+    watch: bool = False,
+    settings: str = "",
 ) -> AsyncGenerator[Host]:
-    """Open a project with these spells and nothing from outside it, its state in memory."""
-    (directory / "llmspell.toml").write_text("", encoding="utf-8")
+    """Open a project with these spells and nothing from outside it, its state in memory.
+
+    Args:
+        settings: The text of its `llmspell.toml`.
+    """
+    (directory / "llmspell.toml").write_text(settings, encoding="utf-8")
     (directory / "spells").mkdir(exist_ok=True)
     for name, source in spells.items():
         write_spell(directory, name, source)

@@ -21,6 +21,7 @@ from llmspell.cli.info import info
 from llmspell.cli.init import init
 from llmspell.cli.install import install
 from llmspell.cli.keys import app as keys_app
+from llmspell.cli.mcpb import mcpb
 from llmspell.cli.place import Place
 from llmspell.cli.repl import repl
 from llmspell.cli.run import run as run_command
@@ -119,6 +120,7 @@ _COMMANDS: tuple[tuple[str, Any], ...] = (
     ("info", info),
     ("install", install),
     ("uninstall", uninstall),
+    ("mcpb", mcpb),
     ("stop", stop),
     ("doctor", doctor),
     ("demo", demo),

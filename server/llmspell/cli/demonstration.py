@@ -162,7 +162,7 @@ def _last_words(project: Path) -> None:
     prefix = f"llmspell --project {shlex.quote(str(project) if shown.startswith('..') else shown)}"
     print(f"\nThe project is yours: {project}")
     print(f"  {prefix} serve")
-    print(f"  {prefix} install claude-desktop --print   (or vscode, cursor, claude-code)")
+    print(f"  {prefix} install claude-desktop   (or claude-code, vscode, cursor, gemini)")
     print(f"  {shlex.join([*entry, *bridge_command(address)])}")
 
 

@@ -71,7 +71,7 @@ def init(
     inside = "" if directory == Path() else f"--project {shlex.quote(str(directory))} "
     typer.echo(f"made a project in {directory.resolve()}; next:")
     typer.echo(f"  llmspell {inside}run hello --arg name=you")
-    typer.echo(f"  llmspell {inside}install claude-desktop --print")
+    typer.echo(f"  llmspell {inside}install claude-desktop")
 
 
 def _ignore(path: Path) -> None:

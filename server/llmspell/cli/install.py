@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmspell.cli.clients.entry import NAME
 from llmspell.cli.clients.known import CLIENTS
 from llmspell.cli.place import place_of
 
@@ -34,7 +35,7 @@ def install(
         bool, typer.Option("--print", help="Only print the entry and where it goes.")
     ] = False,
     scope: ScopeName = None,
-    name: ServerName = "llmspell",
+    name: ServerName = NAME,
 ) -> None:
     """Let a client use this project; shows what changes in the client's file.
 

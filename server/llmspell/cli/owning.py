@@ -23,6 +23,7 @@ from llmspell.authoring.cell.cell import Cells
 from llmspell.bridge.catalogue import write_catalogue
 from llmspell.bridge.hello import STOPPED
 from llmspell.config import Project, ServerSettings
+from llmspell.endpoints.auth.bind import clear_text_warning
 from llmspell.endpoints.auth.token import token_path
 from llmspell.errors import OwnerError, UsageError
 from llmspell.host.garbage import collect_seldom
@@ -137,6 +138,7 @@ class HttpDoor:
             "auth": auth,
             "issuer": self._settings.oauth.issuer if auth == "oauth" else None,
             "token_file": token,
+            "warning": clear_text_warning(self._settings.host, self._settings.public_url),
         }
 
     async def open(self, settings: ServerSettings) -> HttpServer:

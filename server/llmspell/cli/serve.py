@@ -25,7 +25,8 @@ def serve(
         int | None, typer.Option(metavar="P", help="Port; 0 = any free one.  [default: 7777]")
     ] = None,
     auth: Annotated[
-        str | None, typer.Option(metavar="token|keys|oauth|none", help="Who may call.  [default: token]")
+        str | None,
+        typer.Option(metavar="token|keys|oauth|none", help="Who may call.  [default: token]"),
     ] = None,
 ) -> None:
     """Serve MCP and A2A over HTTP until Ctrl-C."""
@@ -98,4 +99,6 @@ def _announce(project: Project, http: dict[str, Any]) -> None:
             typer.echo(f"  tokens of {http['issuer']}")
         case _:
             typer.echo("  token  none: whoever reaches this address may call")
+    if http["warning"]:
+        typer.echo(f"warning: {http['warning']}", err=True)
     typer.echo("Ctrl-C ends it.")

@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from llmspell.cli.clients.entry import NAME
 from llmspell.cli.install import ClientName, ScopeName, ServerName, show
 from llmspell.cli.place import place_of
 
@@ -14,7 +15,7 @@ def uninstall(
     context: typer.Context,
     client: ClientName,
     scope: ScopeName = None,
-    name: ServerName = "llmspell",
+    name: ServerName = NAME,
 ) -> None:
     """Undo `install`: the client's file is then what it was, to the byte.
 

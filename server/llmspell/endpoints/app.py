@@ -32,6 +32,7 @@ from llmspell.endpoints.auth.bind import check_bind
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.auth.host_rule import HostRule
 from llmspell.endpoints.limits import RateLimit
+from llmspell.endpoints.mcp.bundle_http import BundleHttp
 from llmspell.endpoints.mcp.http import HttpLimits, McpHttp
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
@@ -74,8 +75,14 @@ class Doors:
 
     app: Starlette
     mcp: McpHttp
+    bundles: BundleHttp
     ready: bool = False
     """Whether new work is taken; what `/readyz` answers."""
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let calls under way end for so long, then end every stream."""
+        self.ready = False
+        await asyncio.gather(self.mcp.drain(seconds), self.bundles.drain(seconds))
 
 
 def build_doors(
@@ -89,8 +96,13 @@ def build_doors(
     origins: Sequence[str] = (),
 ) -> Doors:
     """Return the application over an open host, with the handles to end it in order."""
+
+    def http(endpoint: McpEndpoint, bundle: str = "") -> McpHttp:
+        return McpHttp(endpoint, gate, host.records, bundle=bundle, limits=limits, origins=origins)
+
     endpoint = McpEndpoint(host)
-    mcp = McpHttp(endpoint, gate, host.records, limits=limits, origins=origins)
+    mcp = http(endpoint)
+    bundles = BundleHttp(host, gate, http)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -100,6 +112,7 @@ def build_doors(
                 yield
         finally:
             doors.ready = False
+            await bundles.close()
             await endpoint.close()
 
     async def healthz(_: Request) -> Response:
@@ -116,6 +129,8 @@ def build_doors(
         # Both, because a redirect of a POST is one that clients do not follow.
         Route("/mcp", mcp),
         Route("/mcp/", mcp),
+        Route("/mcp/{bundle}", bundles),
+        Route("/mcp/{bundle}/", bundles),
         *(_document(path, value) for path, value in gate.auth.documents().items()),
         *a2a_routes(host, gate, default_skill=default_skill, public_url=public_url),
     ]
@@ -125,7 +140,7 @@ def build_doors(
         exception_handlers={HTTPException: _refused, Exception: _failed},
         lifespan=lifespan,
     )
-    doors = Doors(app, mcp)
+    doors = Doors(app, mcp, bundles)
     return doors
 
 
@@ -206,8 +221,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Stop listening, let calls end for `DRAIN_SECONDS`, end what is left. Idempotent."""
-        self._doors.ready = False
-        await self._doors.mcp.drain(DRAIN_SECONDS)
+        await self._doors.drain(DRAIN_SECONDS)
         self._server.should_exit = True
         await asyncio.wait([self._task])
 
@@ -257,7 +271,7 @@ async def serve_http(
     Raises:
         ConfigError: The address cannot be bound, or auth is `none` where others can reach it.
     """
-    check_bind(auth.mode, bind_host, public_url)
+    check_bind(auth.mode, bind_host)
     listener = listener or listen(bind_host, port)
     public = [urlsplit(public_url).netloc] if public_url else []
     rule = HostRule(bind_host, [*allowed_hosts, *public], allowed_origins)

@@ -38,6 +38,10 @@ class Buckets:
         self._interval = 60.0 / per_minute
         self._full_at: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """Return how many are remembered: those that may not be full."""
+        return len(self._full_at)
+
     def take(self, name: str) -> float:
         """Take one from a bucket and return 0; from an empty one nothing, and return the seconds
         until there is one again."""

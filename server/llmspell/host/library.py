@@ -15,6 +15,7 @@ from llmspell.components.arguments import from_texts
 from llmspell.components.template import as_text, render
 from llmspell.config import Project
 from llmspell.errors import (
+    AccessForbidden,
     InputInvalid,
     LlmspellError,
     OutputInvalid,
@@ -35,11 +36,13 @@ from llmspell.host.library_interface import (
 )
 from llmspell.host.project_files import ProjectFiles
 from llmspell.host.shelf import SOURCE_TYPE, PromptEntry, ResourceEntry, Shelf
+from llmspell.host.skills import SKILL_TYPE, Skill, skills_of
 from llmspell.host.spellbook import Spellbook
 from llmspell.runs.castable import Castable
 from llmspell.runs.parts import variables_schema
 from llmspell.runs.record import Event, Outcome
 from llmspell.security.principals import Caller
+from llmspell.security.scopes import require_read
 from llmspell.values import JSON, Object, dumps
 
 MAX_COMPLETIONS = 100
@@ -86,6 +89,7 @@ class ProjectLibrary:
             limit_bytes=project.settings.limits.output_bytes,
         )
         self._shelf: Shelf = book.shelf
+        self._documented: tuple[Catalogue, Mapping[str, Skill]] | None = None
         self._listeners: list[Callable[[str, str | None], None]] = []
         self._watcher: asyncio.Task[None] | None = None
         self._list_changed: list[Callable[[], None]] = []
@@ -109,7 +113,11 @@ class ProjectLibrary:
         run = run_resources.parse(uri)
         if run is not None:
             return await self._read_run(uri, run, caller)
+        require_read(caller)
         shelf = self._book.shelf
+        skill = self._skills().get(uri)
+        if skill is not None:
+            return [ResourceContent(uri=uri, media_type=SKILL_TYPE, text=skill.text)]
         source = shelf.sources.get(uri)
         if source is not None and source.program is not None:
             text = source.program.source.decode("utf-8", "replace")
@@ -144,8 +152,29 @@ class ProjectLibrary:
 
     async def has(self, uri: str, *, caller: Caller) -> bool:
         """Return whether the caller may subscribe to this URI. Runs are not asked for here."""
+        try:
+            require_read(caller)
+        except AccessForbidden:
+            return False
         shelf = self._book.shelf
-        return uri in shelf.sources or shelf.find(uri) is not None or await self._files.has(uri)
+        if uri in shelf.sources or uri in self._skills() or shelf.find(uri) is not None:
+            return True
+        return await self._files.has(uri)
+
+    def skills(self, *, caller: Caller) -> Sequence[Skill]:
+        """Return the documentation of the spells, sorted by URI.
+
+        Raises:
+            AccessForbidden: The caller may not read it.
+        """
+        require_read(caller)
+        return [*self._skills().values()]
+
+    def _skills(self) -> Mapping[str, Skill]:
+        catalogue = self._book.catalogue
+        if self._documented is None or self._documented[0] is not catalogue:
+            self._documented = catalogue, skills_of(catalogue.spells)
+        return self._documented[1]
 
     async def _read_run(
         self, uri: str, asked: run_resources.RunUri, caller: Caller
@@ -176,13 +205,17 @@ class ProjectLibrary:
             InputInvalid: An argument is missing, unknown or does not fit.
             TemplateError: Its text has a placeholder that nothing fills.
         """
+        require_read(caller)
         entry = self._prompt(name)
         limit = self._host.project.settings.limits.input_bytes
         # An empty text is what a form gives for an argument that was left out.
         required = {each.name for each in entry.published.arguments if each.required}
         given = {key: text for key, text in arguments.items() if text != "" or key in required}
         schema = entry.castable.spec.input
-        input = entry.castable.accept_input(from_texts(schema, given), limit_bytes=limit)
+        try:
+            input = entry.castable.accept_input(from_texts(schema, given), limit_bytes=limit)
+        except InputInvalid as error:
+            raise _unfit(name, error) from None
         if entry.is_call:
             return [_text(_call_of(entry, input))]
         if entry.text is None:
@@ -230,6 +263,7 @@ class ProjectLibrary:
             ResourceNotFound: There is no such template.
             InputInvalid: It has no such argument.
         """
+        require_read(caller)
         kind, name = ref
         if kind == "resource" and name.startswith("run://"):
             return await self._run_ids(name, argument, value, caller)
@@ -263,7 +297,9 @@ class ProjectLibrary:
         if template not in {each.uri for each in run_resources.TEMPLATES} or argument != "id":
             raise ResourceNotFound(f"there is no resource template {template[:200]!r}")
         page = await self._host.runs(caller=caller, limit=MAX_COMPLETIONS)
-        found = tuple(run.id for run in page.runs if run.id.startswith(value))
+        # What only read or filled in something has nothing worth reading.
+        spells = [run for run in page.runs if ":" not in run.spell]
+        found = tuple(run.id for run in spells if run.id.startswith(value))
         return Completions(values=found, total=len(found))
 
     async def _completed(
@@ -342,9 +378,19 @@ class ProjectLibrary:
             old = before.sources.get(uri)
             if old is not None and old.version != castable.version:
                 self.updated(uri)
+        self._skills_changed()
         for uri, entry in self._shelf.by_uri.items():
             known = before.by_uri.get(uri)
             if known is not None and known.castable.version != entry.castable.version:
+                self.updated(uri)
+
+    def _skills_changed(self) -> None:
+        if self._documented is None:
+            return  # nobody has read one
+        before = self._documented[1]
+        for uri, skill in self._skills().items():
+            old = before.get(uri)
+            if old is not None and old.digest != skill.digest:
                 self.updated(uri)
 
 
@@ -368,6 +414,16 @@ def _check(outcome: Outcome) -> None:
     raise RunError(
         f"the run of {outcome.spell!r} is {outcome.state}: nobody could answer what it asks",
         run_id=outcome.run_id,
+    )
+
+
+def _unfit(name: str, error: InputInvalid) -> InputInvalid:
+    problems: list[Object] = (error.data or {}).get("errors", [])
+    about = [": ".join(filter(None, (each["field"], each["message"]))) for each in problems]
+    return InputInvalid(
+        f"the arguments of the prompt {name!r} do not fit: {'; '.join(about) or error.message}",
+        hint="prompts/list says what it takes",
+        data=error.data,
     )
 
 

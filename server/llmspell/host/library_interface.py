@@ -35,7 +35,9 @@ class PublishedResource:
     size: int | None = None
     """Bytes, where that is known without reading it."""
     spell: str = ""
-    """The spell that it belongs to; "" = none."""
+    """The spell that it belongs to, or the name of its own file; "" = none."""
+    bundle: str = ""
+    """The bundle it comes from; "" = the project's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,9 @@ class PublishedPrompt:
     arguments: tuple[PromptArgument, ...] = ()
     icon: str = ""
     spell: str = ""
-    """The spell that it belongs to; "" = none."""
+    """The spell that it belongs to, or the name of its own file; "" = none."""
+    bundle: str = ""
+    """The bundle it comes from; "" = the project's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,22 @@ ResourceRef: TypeAlias = tuple[Literal["resource"], str]
 """A resource template by its URI template."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """How to use a spell, as an Agent Skill of one file (SEP-2640)."""
+
+    uri: str
+    """Of its `SKILL.md`."""
+    name: str
+    description: str
+    text: str
+    """The whole file, its frontmatter (name and description) included."""
+    digest: str
+    """SHA-256 of the file as `sha256:{hex}`."""
+    size: int
+    """Its bytes."""
+
+
 class Library(Protocol):
     """The resources, prompts and completions of a project. `Catalogue` lists them."""
 
@@ -112,6 +132,7 @@ class Library(Protocol):
         Raises:
             ResourceNotFound: There is none the caller may read.
             OutputTooLarge: It is larger than the setting `limits.output_bytes`.
+            AccessForbidden: The caller's scopes do not have `read`.
         """
         ...
 
@@ -133,6 +154,8 @@ class Library(Protocol):
         Raises:
             PromptNotFound: There is none of this name.
             InputInvalid: An argument is missing, unknown or does not fit.
+            TemplateError: Its text has a placeholder that nothing fills.
+            AccessForbidden: The caller's scopes do not have `read`.
         """
         ...
 
@@ -160,11 +183,20 @@ class Library(Protocol):
             PromptNotFound: There is no such prompt.
             ResourceNotFound: There is no such template.
             InputInvalid: It has no such argument.
+            AccessForbidden: The caller's scopes do not have `read`.
         """
         ...
 
     async def has(self, uri: str, *, caller: Caller) -> bool:
         """Return whether the caller may subscribe to this URI. Runs are not asked for here."""
+        ...
+
+    def skills(self, *, caller: Caller) -> Sequence[Skill]:
+        """Return the documentation of the spells, sorted by URI.
+
+        Raises:
+            AccessForbidden: The caller may not read it.
+        """
         ...
 
     def on_update(self, listener: Callable[[str, str | None], None]) -> Callable[[], None]:

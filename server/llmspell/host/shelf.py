@@ -68,11 +68,14 @@ class Shelf:
         return None
 
 
-def build_shelf(castables: Iterable[Castable]) -> tuple[Shelf, list[LlmspellError]]:
+def build_shelf(
+    castables: Iterable[tuple[Castable, str]],
+) -> tuple[Shelf, list[LlmspellError]]:
     """Return the shelf of what is published, and what is wrong with it: names given twice.
 
     Args:
-        castables: Sorted by name; the first that takes a URI or a prompt's name keeps it.
+        castables: Each with its bundle, sorted by name; the first that takes a URI or a prompt's
+            name keeps it.
     """
     problems: list[LlmspellError] = []
     sources: dict[str, Castable] = {}
@@ -80,23 +83,23 @@ def build_shelf(castables: Iterable[Castable]) -> tuple[Shelf, list[LlmspellErro
     by_uri: dict[str, ResourceEntry] = {}
     by_template: dict[str, ResourceEntry] = {}
     by_name: dict[str, PromptEntry] = {}
-    for castable in castables:
+    for castable, bundle in castables:
         spec = castable.spec
         if not spec.expose.mcp:
             continue
         if spec.kind not in ("resource", "prompt"):
-            source = _source(spec)
+            source = _source(spec, bundle)
             sources[source.uri] = castable
             resources[source.uri] = source
         for resource in spec.resources:
-            published = _resource(resource, spec)
+            published = _resource(resource, spec, bundle)
             if published.uri in resources:
                 problems.append(_taken(castable, f"the URI {published.uri!r}", resource.line))
                 continue
             resources[published.uri] = published
             entry = _resource_entry(castable, resource)
             (by_template if entry.template is not None else by_uri)[published.uri] = entry
-        for prompt in _prompts(castable):
+        for prompt in _prompts(castable, bundle):
             name = prompt.published.name
             if name in by_name:
                 problems.append(_taken(castable, f"the prompt name {name!r}", spec.line))
@@ -117,7 +120,7 @@ def _taken(castable: Castable, what: str, line: int) -> SpecDuplicate:
     return SpecDuplicate(f"{what} is taken", where=castable.origin.where(line))
 
 
-def _source(spec: SpellSpec) -> PublishedResource:
+def _source(spec: SpellSpec, bundle: str) -> PublishedResource:
     return PublishedResource(
         uri=f"spell://{spec.name}",
         name=spec.name,
@@ -126,10 +129,11 @@ def _source(spec: SpellSpec) -> PublishedResource:
         media_type=SOURCE_TYPE,
         icon=spec.icon,
         spell=spec.name,
+        bundle=bundle,
     )
 
 
-def _resource(resource: ResourceSpec, spec: SpellSpec) -> PublishedResource:
+def _resource(resource: ResourceSpec, spec: SpellSpec, bundle: str) -> PublishedResource:
     return PublishedResource(
         uri=resource.uri or resource.template,
         is_template=bool(resource.template),
@@ -139,6 +143,7 @@ def _resource(resource: ResourceSpec, spec: SpellSpec) -> PublishedResource:
         media_type=resource.media_type,
         icon=resource.icon,
         spell=spec.name,
+        bundle=bundle,
     )
 
 
@@ -156,11 +161,11 @@ def _completions(castable: Castable, of: str, names: Iterable[str]) -> dict[str,
     return {name: castable.parts[completion_label(of, name)] for name in names}
 
 
-def _prompts(castable: Castable) -> Iterable[PromptEntry]:
+def _prompts(castable: Castable, bundle: str) -> Iterable[PromptEntry]:
     spec = castable.spec
     if spec.prompt:
         yield PromptEntry(
-            published=_published(spec, spec.input, spec),
+            published=_published(spec, spec.input, spec, bundle),
             castable=castable,
             text=spec.prompt if isinstance(spec.prompt, str) else None,
             is_call=spec.prompt is True,
@@ -169,7 +174,7 @@ def _prompts(castable: Castable) -> Iterable[PromptEntry]:
     for prompt in spec.prompts:
         label = prompt_label(prompt.name)
         yield PromptEntry(
-            published=_published(prompt, prompt.arguments, spec),
+            published=_published(prompt, prompt.arguments, spec, bundle),
             castable=castable.parts[label],
             text=None if isinstance(prompt.messages, FunctionRef) else prompt.messages,
             is_call=False,
@@ -177,7 +182,9 @@ def _prompts(castable: Castable) -> Iterable[PromptEntry]:
         )
 
 
-def _published(prompt: PromptSpec | SpellSpec, schema: Object, spec: SpellSpec) -> PublishedPrompt:
+def _published(
+    prompt: PromptSpec | SpellSpec, schema: Object, spec: SpellSpec, bundle: str
+) -> PublishedPrompt:
     fields: Any = schema.get("properties")
     required: Any = schema.get("required")
     return PublishedPrompt(
@@ -190,6 +197,7 @@ def _published(prompt: PromptSpec | SpellSpec, schema: Object, spec: SpellSpec) 
         ),
         icon=prompt.icon,
         spell=spec.name,
+        bundle=bundle,
     )
 
 

@@ -318,7 +318,9 @@ class Spellbook:
                 problems.append(problem)
             published[name] = (_published(castable, entry.file, problem), castable)
         everything = [published[name] for name in sorted(published)]
-        self.shelf, taken_twice = build_shelf(castable for _, castable in everything)
+        self.shelf, taken_twice = build_shelf(
+            (castable, shown.bundle) for shown, castable in everything
+        )
         problems += [problem.to_value() for problem in taken_twice]
         spells = [item for item in everything if item[1].spec.kind not in ("resource", "prompt")]
         self._by_name = {castable.name: castable for _, castable in spells}

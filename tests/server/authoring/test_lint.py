@@ -182,7 +182,10 @@ def test_the_same_text_has_the_same_findings(source: bytes) -> None:
     assert [f.to_value() for f in once] == [f.to_value() for f in again]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("spells/*.lua")), ids=lambda path: path.name)
+BUNDLED = sorted([*ROOT.glob("spells/*.lua"), *ROOT.glob("spells/conformance/**/*.lua")])
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
 def test_the_bundled_spells_have_no_findings(path: Path) -> None:
     known = vocabulary.of_tests() if path.name.endswith("_test.lua") else vocabulary.of_spells()
     assert lint(path.name, path.read_bytes(), known) == []

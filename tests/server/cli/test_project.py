@@ -23,7 +23,7 @@ def test_a_new_project_runs_with_the_commands_it_prints(tmp_path: Path) -> None:
     try:
         first, second = (shlex.split(line) for line in made.stdout.splitlines()[1:])
         assert llmspell(*first[1:], cwd=tmp_path).stdout == "Hello, you!\n"
-        assert "mcpServers" in llmspell(*second[1:], cwd=tmp_path).stdout
+        assert "mcpServers" in llmspell(*second[1:], "--print", cwd=tmp_path).stdout
     finally:
         project.end()
     assert llmspell("check", cwd=root).returncode == 0

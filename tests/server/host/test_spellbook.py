@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmspell.errors import NeedUndeclared, SpecError
+from llmspell.errors import ConfigError, NeedUndeclared, SpecError
 from llmspell.host.host import Host
 from llmspell.host.interface import Catalogue
 from llmspell.security.principals import local_caller
@@ -106,6 +106,47 @@ async def test_a_project_that_is_none_has_the_bundled_spells(tmp_path: Path) -> 
     async with Host.open(project(tmp_path), state="memory", watch=False) as host:
         assert names(host) == ["hello", "notes", "research_brief", "word_count"]
         assert not host.catalogue().problems
+
+
+async def test_a_bundle_is_published_only_where_settings_list_it(tmp_path: Path) -> None:
+    write_spells(tmp_path, {"a": GOOD})
+    listed = project(tmp_path, publish='["a", "bundle:conformance"]')
+    async with Host.open(listed, state="memory", watch=False) as host:
+        spells = {spell.name: spell for spell in host.catalogue().spells}
+        assert not host.catalogue().problems
+        assert spells.pop("a").bundle == ""
+        assert len(spells) > 20
+        assert {spell.bundle for spell in spells.values()} == {"conformance"}
+        assert spells["greet"].file == "conformance/greet.lua"
+
+
+async def test_a_spell_of_the_project_comes_before_one_of_a_bundle(tmp_path: Path) -> None:
+    write_spells(tmp_path, {"greet": GOOD})
+    listed = project(tmp_path, publish='["*", "bundle:conformance"]')
+    async with Host.open(listed, state="memory", watch=False) as host:
+        [greet] = [spell for spell in host.catalogue().spells if spell.name == "greet"]
+        assert (greet.bundle, greet.description) == ("", "one")
+        assert problem_of(host)["code"] == "spec.duplicate_name"
+        assert problem_of(host)["where"] == "conformance/greet.lua:3"
+
+
+@pytest.mark.parametrize(
+    ("listed", "hint"),
+    [
+        ("conformence", "did you mean bundle:conformance?"),
+        ("xyz", "there are: bundle:conformance"),
+        ("../spells", "there are: bundle:conformance"),
+    ],
+)
+async def test_a_bundle_that_there_is_not_is_refused_with_a_suggestion(
+    tmp_path: Path, listed: str, hint: str
+) -> None:
+    write_spells(tmp_path, {"a": GOOD})
+    wrong = project(tmp_path, publish=f'["*", "bundle:{listed}"]')
+    with pytest.raises(ConfigError, match="there is no bundle") as refused:
+        async with Host.open(wrong, state="memory", watch=False):
+            pass
+    assert refused.value.hint == hint
 
 
 # --- loading

@@ -67,7 +67,7 @@ def _range(start: int, end: int) -> str:
 
 
 def _short(line: str) -> str:
-    text = clean(line.rstrip(_LINE_ENDS))
+    text = "\t".join(clean(part) for part in line.rstrip(_LINE_ENDS).split("\t"))
     return text if len(text) <= WIDTH else text[:WIDTH] + HIDDEN
 
 

@@ -76,7 +76,7 @@ async def examine(
     found, findings = _installed(places)
     starts: list[Start] = []
     for installed in found:
-        problem = _elsewhere(installed, address.project) or _unfilled(installed)
+        problem = _unfilled(installed) or _elsewhere(installed, address.project)
         if problem is not None:
             findings.append(problem)
             continue

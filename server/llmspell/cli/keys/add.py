@@ -60,7 +60,7 @@ def _seconds(text: str | None) -> float | None:
     try:
         seconds = seconds_of(text)
     except ValueError as error:
-        raise UsageError(f"--expires: {error}", hint="e.g. 12h, 90d, 52w") from None
+        raise UsageError(f"--expires: {error}", hint="") from None
     return float(seconds)
 
 

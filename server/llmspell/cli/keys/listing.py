@@ -35,7 +35,7 @@ def _row(key: ApiKey) -> list[str]:
     from llmspell.cli.tables import moment
 
     used = "never" if key.last_used_at is None else moment(key.last_used_at)
-    until = "revoked" if key.expires_at is None else moment(key.expires_at)
+    until = "it is revoked" if key.expires_at is None else moment(key.expires_at)
     return [
         key.id,
         key.label,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 
 from llmspell.endpoints.auth.authenticator import AuthMode
 from llmspell.errors import ConfigError
-
-_log = logging.getLogger(__name__)
 
 
 def is_loopback(bind_host: str) -> bool:
@@ -21,25 +18,25 @@ def is_loopback(bind_host: str) -> bool:
         return False
 
 
-def check_bind(mode: AuthMode, bind_host: str, public_url: str = "") -> None:
+def check_bind(mode: AuthMode, bind_host: str) -> None:
     """Refuse to serve everybody on an address that others can reach.
-
-    Warns where credentials would travel in clear text: off loopback without the address of a
-    proxy that speaks TLS.
 
     Raises:
         ConfigError: The mode is `none` and `bind_host` is not a loopback address.
     """
-    if is_loopback(bind_host):
-        return
-    if mode == "none":
+    if mode == "none" and not is_loopback(bind_host):
         raise ConfigError(
             f"auth 'none' is refused on {bind_host!r}: others can reach that address",
             hint="use auth 'token', 'keys' or 'oauth', or listen on 127.0.0.1",
         )
-    if not public_url.startswith("https://"):
-        _log.warning(
-            "credentials travel in clear text to %s: put a proxy with TLS before it and name its "
-            "https address in server.public_url",
-            bind_host,
-        )
+
+
+def clear_text_warning(bind_host: str, public_url: str) -> str | None:
+    """Return what to say where credentials travel in clear text, or None where they do not: on
+    loopback, and behind a proxy that speaks TLS."""
+    if is_loopback(bind_host) or public_url.startswith("https://"):
+        return None
+    return (
+        f"credentials travel in clear text to {bind_host}: put a proxy with TLS before it and "
+        "name its https address in server.public_url"
+    )

@@ -82,7 +82,7 @@ class Gate:
     def refusal(self, error: AccessError, door: Door) -> Response:
         """Return the HTTP answer for what was refused, here or at the host's door."""
         status = next(status for kind, status in _STATUS if isinstance(error, kind))
-        headers = self.auth.challenge(error, door)
+        headers = {"cache-control": "no-store", **self.auth.challenge(error, door)}
         wait = error.data.get("retry_after")
         if isinstance(wait, int | float):
             headers["retry-after"] = str(max(1, math.ceil(wait)))

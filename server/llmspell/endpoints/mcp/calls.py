@@ -36,7 +36,7 @@ from llmspell.endpoints.mcp.results import (
     outcome_result,
 )
 from llmspell.endpoints.mcp.sealing import Sealing
-from llmspell.endpoints.mcp.tasks import Tasks
+from llmspell.endpoints.mcp.tasks import Tasks, knows_tasks
 from llmspell.errors import (
     AccessForbidden,
     LlmspellError,
@@ -96,7 +96,8 @@ class Calls:
         self._tasks = tasks
         self._wait_of = wait_of
         self._task_after = task_after
-        self._sealing = Sealing(host.records)
+        self.sealing = Sealing(host.records)
+        """Seals the states of requests that wait for input."""
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -197,7 +198,7 @@ class Calls:
     # -- waiting
 
     def _terms(self, exchange: Exchange, spell: Published, subject: str) -> _Terms:
-        may_be_task = exchange.client.knows_tasks and spell.task != "never"
+        may_be_task = knows_tasks(exchange) and spell.task != "never"
         when_long = spell.when_long
         wait: float | None = None if when_long == "wait" else self._wait(exchange, spell)
         if may_be_task:
@@ -329,7 +330,7 @@ class Calls:
         questions: list[Question],
     ) -> Object:
         expires = max(question.expires_at for question in questions)
-        state = await self._sealing.seal(waiting.id, terms.subject, exchange.caller, expires)
+        state = await self.sealing.seal(waiting.id, terms.subject, exchange.caller, expires)
         return {
             "resultType": "input_required",
             "inputRequests": input_requests(questions),
@@ -341,7 +342,7 @@ class Calls:
     ) -> Object:
         """Go on with the run that a retry is about, with the answers it brought."""
         try:
-            run_id = await self._sealing.open(state, terms.subject, exchange.caller)
+            run_id = await self.sealing.open(state, terms.subject, exchange.caller)
         except ValueError as error:
             raise MCPError(INVALID_PARAMS, f"the requestState is not good: {error}") from None
         waiting = await self._host.wait_for(run_id, caller=exchange.caller)

@@ -23,7 +23,7 @@ from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.mcp.http_answers import send_status
 from llmspell.endpoints.mcp.http_call import HttpCall
 from llmspell.endpoints.mcp.http_cors import Cors
-from llmspell.endpoints.mcp.http_legacy import LegacyHttp, owner_of, refuse
+from llmspell.endpoints.mcp.http_legacy import LegacyHttp, described, owner_of, refuse
 from llmspell.endpoints.mcp.http_message import Message, id_of, read_message
 from llmspell.endpoints.mcp.http_modern import ModernHttp
 from llmspell.endpoints.mcp.http_request import (
@@ -88,6 +88,7 @@ class McpHttp:
         self._sessions = Sessions(
             records,
             self._open,
+            self._describe,
             bundle=bundle,
             most=self._limits.sessions,
             idle=self._limits.session_idle,
@@ -96,7 +97,6 @@ class McpHttp:
         self._legacy = LegacyHttp(endpoint, self._sessions)
         self._calls: set[HttpCall] = set()
         self._open_streams: Counter[Owner] = Counter()
-        self._listening: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._idle = asyncio.Event()
 
@@ -238,16 +238,11 @@ class McpHttp:
         if request.scope["method"] == "DELETE":
             await self._legacy.delete(session, request)
             return
-        task = asyncio.current_task()
-        assert task is not None  # ASGI applications run in one
-        self._listening.add(task)
         try:
             with self._stream_of(session.owner):
                 await self._legacy.listen(session, request)
         except AccessRateLimited as error:
             await self._refuse(error, request)
-        finally:
-            self._listening.discard(task)
 
     # -- life
 
@@ -288,6 +283,9 @@ class McpHttp:
 
     def _open(self, id: str, owner: Owner, params: Object) -> Session:
         return Session(id, owner, self._endpoint.server, params)
+
+    def _describe(self, session: Session) -> Object:
+        return described(session, self._endpoint)
 
     async def _refuse(self, error: AccessError, request: HttpRequest) -> None:
         answer = self._gate.refusal(error, "mcp")

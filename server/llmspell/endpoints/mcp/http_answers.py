@@ -16,13 +16,15 @@ Head: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 RequestId: TypeAlias = str | int
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+"""Write JSON, on one line."""
+
 _JSON = (b"content-type", b"application/json")
 
 
 def result_message(id: RequestId, result: Object) -> bytes:
     """Return a JSON-RPC response."""
-    return _encode({"jsonrpc": "2.0", "id": id, "result": result})
+    return encode({"jsonrpc": "2.0", "id": id, "result": result})
 
 
 def error_message(id: RequestId | None, code: int, message: str, data: JSON = None) -> bytes:
@@ -30,12 +32,12 @@ def error_message(id: RequestId | None, code: int, message: str, data: JSON = No
     error: Object = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return _encode({"jsonrpc": "2.0", "id": id, "error": error})
+    return encode({"jsonrpc": "2.0", "id": id, "error": error})
 
 
 def request_message(id: RequestId, method: str, params: Object) -> bytes:
     """Return a JSON-RPC request."""
-    return _encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    return encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 
 
 def notification_message(method: str, params: Object | None) -> bytes:
@@ -43,7 +45,7 @@ def notification_message(method: str, params: Object | None) -> bytes:
     message: Object = {"jsonrpc": "2.0", "method": method}
     if params is not None:  # JSON-RPC 2.0 4.2: an object, or no member at all
         message["params"] = params
-    return _encode(message)
+    return encode(message)
 
 
 def status_of(code: int) -> int:

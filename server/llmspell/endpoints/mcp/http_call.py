@@ -86,6 +86,7 @@ class HttpCall(ABC):
         self._head = head
         self._ending: Ending | None = None
         self._has_left = False
+        self._is_answering = False
         self._writer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -122,8 +123,14 @@ class HttpCall(ABC):
         raise NoBackChannel
 
     def stop(self, ending: Ending) -> None:
-        """End the request without a result. Only the first reason counts."""
-        if self._ending is None and self._task is not None:
+        """End the request without a result. Only the first reason counts.
+
+        One that is being answered is left to that, except when the server ends.
+        """
+        if self._is_answering:
+            if ending == "shutdown" and self._writer is not None:
+                self._writer.cancel()
+        elif self._ending is None and self._task is not None:
             self._ending = ending
             self.was_cancelled = ending in ("cancelled", "left")
             self._task.cancel()
@@ -147,6 +154,7 @@ class HttpCall(ABC):
             message, status = error_message(self.id, code, text, data), self._status(code)
         finally:
             self._unwatch()
+            self._is_answering = True
         if self._ending is not None:
             if self._task is not None:
                 self._task.uncancel()
@@ -175,10 +183,6 @@ class HttpCall(ABC):
         """Return whether the stream begins soon, and with an event that only has an id."""
         return False
 
-    @abstractmethod
-    def _reader_left(self) -> None:
-        """Called when a connection stops reading the stream."""
-
     async def _answer(self, status: int, message: bytes) -> None:
         """Send the one answer: on the stream, when it has begun."""
         if self.has_begun_stream and self.stream is not None:
@@ -205,7 +209,6 @@ class HttpCall(ABC):
                     self._request.send,
                     self._head,
                     is_primed=self._is_primed(),
-                    on_left=self._reader_left,
                 )
             )
             self._writer.add_done_callback(_written)

@@ -13,7 +13,7 @@ import logging
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST
-from mcp_types.methods import serialize_server_result, validate_client_request
+from mcp_types.methods import validate_client_request
 from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from llmspell.endpoints.mcp.exchange import NoBackChannel
 from llmspell.endpoints.mcp.http_answers import (
     Head,
     RequestId,
+    encode,
     error_message,
     result_message,
     send_json,
@@ -39,7 +40,6 @@ from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.session import Owner, Session
 from llmspell.endpoints.mcp.sessions import Sessions
-from llmspell.errors import LlmspellError
 from llmspell.values import Object
 
 SESSION_HEADER = "mcp-session-id"
@@ -51,8 +51,13 @@ ORPHAN_SECONDS = 60.0
 REQUEST_CANCELLED = -32800
 """What a stream says on which the answer to a cancelled request is looked for."""
 
+_SETTING = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+"""Methods with which a client sets something for its whole session."""
+
+_MOST_SAID = 64 << 10
+_LONGEST_ID = 512
+
 _PRIMED_SINCE = "2025-11-25"
-_PLAIN_SINCE = "2025-06-18"
 _PLAIN_CALL = frozenset({"name", "arguments", "_meta"})
 
 _log = logging.getLogger(__name__)
@@ -100,17 +105,15 @@ class LegacyCall(HttpCall):
     def _client_left(self) -> None:
         self._wait_for_reader()
 
-    def _reader_left(self) -> None:
-        if self._has_left:
-            self._wait_for_reader()
-
     def _wait_for_reader(self) -> None:
         self.forget()
         loop = asyncio.get_running_loop()
         self._orphaning = loop.call_later(ORPHAN_SECONDS, self._orphaned)
 
     def _orphaned(self) -> None:
-        if self.stream is None or not self.stream.is_read:
+        if self.stream is not None and self.stream.is_read:
+            self._wait_for_reader()  # it came back, and may leave again
+        else:
             self.stop("left")
 
     def _status(self, code: int) -> int:
@@ -153,8 +156,8 @@ class LegacyHttp:
             await refuse(request, 400, "Bad Request: Missing session ID")
             return None
 
-        async def revive(session: Session, record: Object) -> None:
-            await self._revive(session, request, record)
+        async def revive(session: Session, state: Object) -> bool:
+            return await self._revive(session, request, state)
 
         session = await self._sessions.find(id, owner_of(request), revive)
         if session is None:
@@ -167,7 +170,16 @@ class LegacyHttp:
         Raises:
             AccessRateLimited: The caller has too many.
         """
-        params = message.params or {}
+        params: Object = {
+            # The rest, if there is any, need not be kept.
+            key: value
+            for key, value in (message.params or {}).items()
+            if key in ("protocolVersion", "capabilities", "clientInfo")
+        }
+        if len(encode(params)) > _MOST_SAID:
+            told = f"what a client says of itself is at most {_MOST_SAID} bytes"
+            await refuse(request, 200, told, id=message.id, code=INVALID_PARAMS)
+            return
         session = self._sessions.draft(owner_of(request), params)
         dispatch = _Quiet(session, request, message.id)
         try:
@@ -202,6 +214,9 @@ class LegacyHttp:
             told = "the id is that of another request under way"
             await refuse(request, 400, told, id=message.id)
             return None
+        if isinstance(message.id, str) and len(message.id) > _LONGEST_ID:
+            await refuse(request, 400, f"the id is longer than {_LONGEST_ID} characters")
+            return None
         try:
             call = LegacyCall(session, request, message)
         except MCPError as error:
@@ -214,20 +229,19 @@ class LegacyHttp:
         self, session: Session, call: LegacyCall, request: HttpRequest, message: Message
     ) -> Object:
         """Return the result of a request."""
-        version, params = session.connection.protocol_version, message.params
+        params = message.params
         if message.method != "tools/call":
             dispatch = SdkDispatch(call, request)
             result = await session.runner.on_request(dispatch, message.method, params)
-            await self._note(session, message.method, params or {})
+            if message.method in _SETTING:
+                await self._sessions.save(session)
             return result
         params = params or {}
         if not _is_plain_call(params):
-            validate_client_request(message.method, version, params)
-        result = await self._endpoint.call_tool(call, params)
-        if is_version_at_least(version, _PLAIN_SINCE):
-            return result
-        # Clients of before know neither structured content nor links to resources.
-        return serialize_server_result(message.method, version, result)
+            validate_client_request(
+                message.method, session.connection.protocol_version, params
+            )
+        return await self._endpoint.call_tool(call, params)
 
     async def listen(self, session: Session, request: HttpRequest) -> None:
         """Serve a GET: what no request asked for, or what came after the last event seen."""
@@ -241,15 +255,7 @@ class LegacyHttp:
                 stream.end()
             else:
                 stream = found
-        version = session.connection.protocol_version
-        writer = asyncio.ensure_future(
-            stream.write(
-                request.send,
-                head_of(session),
-                is_primed=is_version_at_least(version, _PRIMED_SINCE),
-                on_left=lambda: None,
-            )
-        )
+        writer = asyncio.ensure_future(stream.write(request.send, head_of(session)))
         gone = asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait([writer, gone], return_when=asyncio.FIRST_COMPLETED)
@@ -263,40 +269,21 @@ class LegacyHttp:
         await self._sessions.delete(session)
         await send_status(request.send, 200)
 
-    async def _note(self, session: Session, method: str, params: Object) -> None:
-        """Remember what a client has set, for the session to have it after a restart."""
-        match method, params:
-            case "logging/setLevel", {"level": str(level)}:
-                session.level = level
-            case "resources/subscribe", {"uri": str(uri)}:
-                session.uris[uri] = None
-            case "resources/unsubscribe", {"uri": str(uri)}:
-                session.uris.pop(uri, None)
-            case _:
-                return
-        await self._sessions.save(session)
-
-    async def _revive(self, session: Session, request: HttpRequest, record: Object) -> None:
-        """Say again to the SDK's server what the client has said in an earlier process."""
-        dispatch = _Quiet(session, request, "revived")
-        runner = session.runner
-        await runner.on_request(dispatch, "initialize", session.params)
-        await runner.on_notify(_Quiet(session, request, None), "notifications/initialized", None)
-        said: list[tuple[str, Object]] = [
-            ("resources/subscribe", {"uri": uri}) for uri in record.get("uris", ())
-        ]
-        if record.get("level"):
-            said.append(("logging/setLevel", {"level": record["level"]}))
-        for method, params in said:
-            try:
-                await runner.on_request(dispatch, method, params)
-            except (MCPError, LlmspellError) as error:
-                _log.debug("session %s: %s is not so any more: %s", session.id, method, error)
-            else:
-                if method == "resources/subscribe":
-                    session.uris[params["uri"]] = None
-                else:
-                    session.level = params["level"]
+    async def _revive(self, session: Session, request: HttpRequest, state: Object) -> bool:
+        """Begin a session of an earlier process again; returns whether that could be."""
+        try:
+            await session.runner.on_request(
+                _Quiet(session, request, ""), "initialize", session.params
+            )
+        except (MCPError, ValidationError) as error:
+            _log.warning("session %s cannot go on: %s", session.id, error)
+            return False
+        connection = session.connection
+        connection.initialized.set()
+        if state.get("level"):
+            self._endpoint.log_levels[connection] = state["level"]
+        await self._endpoint.changes.restore(connection, request.caller, state.get("uris") or ())
+        return True
 
 
 class _Quiet:
@@ -315,6 +302,14 @@ class _Quiet:
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
         """Report nothing: such a message has no token."""
+
+
+def described(session: Session, endpoint: McpEndpoint) -> Object:
+    """Return what a client has set in its session, for the session's record."""
+    return {
+        "level": endpoint.log_levels.get(session.connection),
+        "uris": endpoint.changes.subscriptions_of(session.connection),
+    }
 
 
 def head_of(session: Session) -> Head:

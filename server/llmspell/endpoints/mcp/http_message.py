@@ -45,7 +45,7 @@ def read_message(body: Any) -> Message | None:
     if not is_object(body) or body.get("jsonrpc") != "2.0":
         return None
     params = body.get("params")
-    if not is_object(params) and "params" in body:
+    if params is not None and not is_object(params):
         return None
     method, id = body.get("method"), id_of(body)
     if "method" not in body:

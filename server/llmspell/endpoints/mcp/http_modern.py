@@ -45,9 +45,6 @@ class ModernCall(HttpCall):
     def _client_left(self) -> None:
         self.stop("left")
 
-    def _reader_left(self) -> None:
-        """Leave it to the connection: it has no other."""
-
     def _status(self, code: int) -> int:
         return status_of(code)
 

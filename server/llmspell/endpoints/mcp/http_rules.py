@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
@@ -36,6 +35,7 @@ from mcp_types.methods import validate_client_request
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from llmspell.endpoints.mcp.exchange import Client, client_of
+from llmspell.endpoints.mcp.http_answers import encode
 from llmspell.endpoints.mcp.http_message import Message, is_object
 from llmspell.endpoints.mcp.http_request import HttpHeaders
 from llmspell.endpoints.mcp.progress import LEVELS
@@ -50,8 +50,6 @@ _NAMED: Mapping[str, str] = {
 _ROUTING = (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER)
 _PLAIN_CALL = frozenset({"name", "arguments", "_meta"})
 _MOST_CLIENTS = 1024
-
-_encode = msgspec.json.Encoder().encode
 
 
 def is_modern(meta: Object) -> bool:
@@ -120,7 +118,7 @@ class Clients:
         """
         meta = message.meta
         said = [meta.get(CLIENT_INFO_META_KEY), meta[CLIENT_CAPABILITIES_META_KEY]]
-        key = _encode(said)
+        key = encode(said)
         client = self._known.get(key)
         if client is not None and _is_plain_call(message.params or {}, meta):
             return client

@@ -34,8 +34,8 @@ def cut(content: list[Object], limit: int, run_id: str, *, offset: int = 0) -> C
 
     Args:
         content: Content blocks as MCP has them.
-        limit: Most bytes of text in the part, as UTF-8; the text that says how to go on is
-            not counted.
+        limit: Most bytes of text in the part, as UTF-8, 4 at least; the text that says how to
+            go on is not counted.
         run_id: The run that made it.
         offset: How many characters of its text are skipped. Blocks that are no text belong to
             the first part.
@@ -61,8 +61,10 @@ def cut(content: list[Object], limit: int, run_id: str, *, offset: int = 0) -> C
         end = position - len(text) + start + len(part)
         if len(part) < len(text) - start:
             room = 0  # what does not fit whole is the last
-        whole = start == 0 and len(part) == len(text)
-        kept.append(block if whole else {"type": "text", "text": part})
+        if len(part) == len(text):
+            kept.append(block)
+        elif part:
+            kept.append(_text(part))
     if end >= position:
         if offset > position or (offset and not kept):
             kept.append(_text(f"[There is nothing at {offset}: the text ends at {position}.]"))
@@ -123,11 +125,8 @@ def _fits(content: list[Object], limit: int) -> bool:
 
 
 def _head(text: str, room: int) -> str:
-    """Return the longest beginning of a text within so many bytes, one character at least."""
-    data = text[:room].encode()
-    if len(data) <= room:
-        return text[:room]
-    return data[:room].decode(errors="ignore") or text[:1]
+    """Return the longest beginning of a text within so many bytes, of whole characters."""
+    return text[:room].encode()[:room].decode(errors="ignore")
 
 
 def _text_of(block: Object) -> str | None:

@@ -44,16 +44,30 @@ DEFAULT = Profile("default")
 """Every client that no other profile fits. 128 is the limit of the specification."""
 
 BUILT_IN: tuple[Profile, ...] = (
-    # Names become mcp__SERVER__TOOL, which the model's API takes up to 64 characters of; it takes
-    # no anyOf, oneOf or allOf at the root of a schema. The desktop ends a call after 60 s to
-    # 4 min, whatever is configured (claude-code#44032, #63379).
-    Profile("claude-desktop", ("claude-ai",), name_length=64 - len(f"mcp__{_SERVER}__"), wait=40.0),
-    # The same names, dropped above 128; its own tool search copes with any number of tools.
-    Profile("claude-code", ("claude-code",), name_length=128 - len(f"mcp__{_SERVER}__")),
-    # At most 128 tools in a request; names become mcp_SERVER_TOOL, up to 64 characters.
+    # Names become mcp__SERVER__TOOL, which the model's API takes up to 64 characters of; a tool
+    # whose schema has anyOf, oneOf or allOf at its root is dropped or fails the whole request
+    # (claude-code#95504). It ends a call after 60 s to 4 min, whatever is configured
+    # (claude-code#44032, #63379).
+    Profile(
+        "claude-desktop",
+        ("claude-ai",),
+        schemas="plain_root",
+        name_length=64 - len(f"mcp__{_SERVER}__"),
+        wait=40.0,
+    ),
+    # The same, but names are dropped above 128; its tool search copes with any number of tools.
+    Profile(
+        "claude-code",
+        ("claude-code",),
+        schemas="plain_root",
+        name_length=128 - len(f"mcp__{_SERVER}__"),
+    ),
+    # At most 128 tools in a request; names become mcp_SERVER_TOOL, up to 64 characters. OpenAI's
+    # models take no composition at the root either (langchainjs#9804).
     Profile(
         "vscode",
         ("visual studio code", "visual-studio-code", "vscode"),
+        schemas="plain_root",
         name_length=64 - len(f"mcp_{_SERVER}_"),
         tools=128,
     ),
@@ -67,15 +81,21 @@ BUILT_IN: tuple[Profile, ...] = (
         name_length=60 - len(f"{_SERVER}:"),
         tools=40,
     ),
-    # Refuses $ref, $defs, $schema and additionalProperties (gemini-cli#13326, #13142); names
-    # become mcp_SERVER_TOOL, shortened in their middle above 63 characters.
+    # Refuses $ref, $defs, $schema and additionalProperties (gemini-cli#13326, #13142), several
+    # types (gemini-cli#21094) and enums of anything but texts; names become mcp_SERVER_TOOL,
+    # shortened in their middle above 63 characters.
     Profile(
         "gemini",
         ("gemini-cli",),
         schemas="plain",
         name_length=63 - len(f"mcp_{_SERVER}_"),
     ),
-    Profile("codex", ("codex",), name_length=64 - len(f"mcp__{_SERVER}__")),
+    Profile(
+        "codex",
+        ("codex",),
+        schemas="plain_root",
+        name_length=64 - len(f"mcp__{_SERVER}__"),
+    ),
 )
 """What is known of clients, from reports about them; settings may say otherwise."""
 

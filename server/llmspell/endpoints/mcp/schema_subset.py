@@ -56,7 +56,7 @@ def subset(schema: Object, schemas: Schemas) -> Object:
         case "no_composition":
             schema = _Flattening(schema).of(schema)
         case "plain":
-            schema = _plain(_Flattening(schema).of(schema))
+            schema = _plain({**_Flattening(schema).of(schema), "type": "object"})
     # The input of a tool is an object, whatever was said or left out.
     return schema if schema.get("type") == "object" else {**schema, "type": "object"}
 
@@ -146,7 +146,7 @@ class _Flattening:
         return own
 
     def _both(self, one: Object, other: Object) -> Object:
-        """Return a schema that accepts what both do: fields of both, else the keyword of the first."""
+        """Return a schema that accepts what both do: all fields, else the keyword of the first."""
         merged = dict(one)
         skipped = {key for keys in _TOGETHER if not one.keys().isdisjoint(keys) for key in keys}
         for key, value in other.items():
@@ -238,12 +238,18 @@ def _any_but_null(parts: list[Object]) -> Object:
     if all("type" in part for part in parts):
         types = list(dict.fromkeys(name for part in parts for name in _types(part)))
         merged["type"] = types[0] if len(types) == 1 else types
-    if all("enum" in part for part in parts):
-        values = {canonical(value): value for part in parts for value in part["enum"]}
+    choices = [_choices(part) for part in parts]
+    if all(choices):
+        values = {canonical(value): value for some in choices for value in some}
         merged["enum"] = list(values.values())
     elif merged.get("type") == "object":
         merged |= _fields_of_any(parts)
     return merged
+
+
+def _choices(schema: Object) -> list[JSON]:
+    """Return the only values a schema accepts, or nothing when it names none."""
+    return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
 
 
 def _fields_of_any(parts: list[Object]) -> Object:
@@ -273,20 +279,22 @@ def _about(schema: Object) -> Object:
 def _plain(schema: Object) -> Object:
     """Return a flat schema in the words that every model takes."""
     plain = {key: value for key, value in schema.items() if key in _PLAIN}
-    if "prefixItems" in schema or not isinstance(plain.get("items", {}), dict):
-        plain.pop("items", None)
-    if "items" in plain:
-        plain["items"] = _plain(plain["items"])
-    if "properties" in plain:
-        fields = cast(dict[str, Object], plain["properties"])
-        plain["properties"] = {name: _plain(inner) for name, inner in fields.items()}
-    if "required" in plain:
-        # A model refuses one that it is told nothing of.
-        known = [name for name in plain["required"] if name in plain.get("properties", {})]
-        plain = {**plain, "required": known} if known else _without(plain, "required")
     if plain.get("format") != "date-time":
         plain.pop("format", None)
-    return _one_type(_texts_only(plain))
+    plain = _one_type(_texts_only(plain))
+    # Refused where they are not about the type.
+    items: JSON = plain.pop("items", None)
+    if plain.get("type") == "array":
+        # Refused without.
+        about_all = isinstance(items, dict) and "prefixItems" not in schema
+        plain["items"] = _plain(cast(Object, items)) if about_all else {}
+    fields: JSON = plain.pop("properties", None)
+    required: list[str] = plain.pop("required", [])
+    if plain.get("type") == "object" and fields:
+        plain["properties"] = {name: _plain(inner) for name, inner in fields.items()}
+        if known := [name for name in required if name in fields]:
+            plain["required"] = known
+    return plain
 
 
 def _texts_only(schema: Object) -> Object:

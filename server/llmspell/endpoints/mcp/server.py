@@ -31,11 +31,16 @@ from starlette.requests import Request
 from llmspell import __version__
 from llmspell.endpoints.mcp.calls import Calls
 from llmspell.endpoints.mcp.changes import Changes, connection_of
+from llmspell.endpoints.mcp.completion import register_completion
 from llmspell.endpoints.mcp.control_tools import ControlTools
 from llmspell.endpoints.mcp.exchange import TASKS, Exchange
 from llmspell.endpoints.mcp.profiles import Profiles
+from llmspell.endpoints.mcp.prompts import Prompts, register_prompts
+from llmspell.endpoints.mcp.reading import Reading
+from llmspell.endpoints.mcp.resources import Resources, register_resources
 from llmspell.endpoints.mcp.results import error_result
 from llmspell.endpoints.mcp.sdk_exchange import CALLER_SCOPE, Context, SdkExchange
+from llmspell.endpoints.mcp.skills import register_skills
 from llmspell.endpoints.mcp.tasks import TaskParams, Tasks, TaskUpdateParams
 from llmspell.endpoints.mcp.tools import ToolList
 from llmspell.errors import AccessForbidden, InternalError, LlmspellError
@@ -66,7 +71,10 @@ class _Server(Server[dict[str, Any]]):
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
         return super().create_initialization_options(
-            notification_options or NotificationOptions(tools_changed=True),
+            notification_options
+            or NotificationOptions(
+                tools_changed=True, prompts_changed=True, resources_changed=True
+            ),
             experimental_capabilities,
             extensions,
         )
@@ -117,6 +125,13 @@ class McpEndpoint:
         handle("tasks/get", TaskParams, self._task_handler(self.tasks.get))
         handle("tasks/update", TaskUpdateParams, self._task_handler(self.tasks.update))
         handle("tasks/cancel", TaskParams, self._task_handler(self.tasks.cancel))
+        self._reading = Reading(host, self.calls.sealing)
+        resources = Resources(host, self._reading, bundle=bundle)
+        register_resources(self.server, resources, self.changes, self.exchange)
+        prompts = Prompts(host, self._reading, bundle=bundle)
+        register_prompts(self.server, prompts, self.exchange)
+        register_completion(self.server, host, self.exchange)
+        register_skills(self.server, host, self.exchange)
         handle("logging/setLevel", SetLevelRequestParams, self._set_log_level)
         self.server.add_notification_handler(
             "notifications/initialized", NotificationParams, self.changes.initialized
@@ -132,6 +147,7 @@ class McpEndpoint:
         self._detach()
         await self.changes.close()
         await self.calls.close()
+        await self._reading.close()
 
     def exchange(self, context: Context) -> SdkExchange:
         """Return a request of the SDK's as the handlers of this adapter see it."""
@@ -196,8 +212,7 @@ class McpEndpoint:
     async def _list_tools(self, context: Context, params: PaginatedRequestParams | None) -> Any:
         exchange = self.exchange(context)
         cursor = params.cursor if params is not None else None
-        page = self.tools.listing(exchange.client, exchange.is_modern, cursor)
-        return {**page, "resultType": "complete"} if exchange.is_modern else page
+        return self.tools.listing(exchange.client, exchange.is_modern, cursor)
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> Any:
         # As it was sent: the model of the params would have to be taken apart again.

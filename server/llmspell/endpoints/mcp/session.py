@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
-from mcp.server.runner import ServerRunner
+from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions, as_request_id, coerce_request_id
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INTERNAL_ERROR
@@ -62,10 +62,6 @@ class Session:
         self.id = id
         self.owner = owner
         self.params = params
-        self.level: str | None = None
-        """What the client set with `logging/setLevel`."""
-        self.uris: dict[str, None] = {}
-        """The resources it has subscribed to."""
         self.used_at = 0.0
         self.saved_at = 0.0
         capabilities = params.get("capabilities")
@@ -195,7 +191,7 @@ class Session:
                 MCPError(code if isinstance(code, int) else INTERNAL_ERROR, text, error.get("data"))
             )
 
-    def close(self, *, is_shutdown: bool) -> None:
+    def end(self, *, is_shutdown: bool) -> None:
         """End everything that is under way."""
         for call in list(self._calls.values()):
             call.stop("shutdown" if is_shutdown else "deleted")
@@ -204,6 +200,10 @@ class Session:
                 future.set_exception(NoBackChannel())
                 future.exception()  # seen: perhaps nobody waits for it any more
         self.standalone.end()
+
+    async def aclose(self) -> None:
+        """Let go of what handlers hold for the connection."""
+        await aclose_shielded(self.connection)
 
 
 class Asking:

@@ -35,8 +35,8 @@ QUIET_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
 
-Revive = Callable[[Session, Object], Awaitable[None]]
-"""Brings a new session to where its record says it was."""
+Revive = Callable[[Session, Object], Awaitable[bool]]
+"""Brings a new session to the state that was described; returns whether that could be."""
 
 
 class Sessions:
@@ -44,6 +44,7 @@ class Sessions:
 
     Args:
         open_: Makes a session object from its id, its owner and the params of `initialize`.
+        describe: Returns what a client has set in its session, for `revive`.
         bundle: What the endpoint serves; its sessions are not those of another.
         most: Sessions of one principal.
         idle: Seconds without a request after which a session ends.
@@ -53,6 +54,7 @@ class Sessions:
         self,
         records: DoorRecords,
         open_: Callable[[str, Owner, Object], Session],
+        describe: Callable[[Session], Object],
         *,
         bundle: str = "",
         most: int = SESSIONS,
@@ -61,6 +63,7 @@ class Sessions:
     ) -> None:
         self._records = records
         self._open = open_
+        self._describe = describe
         self._bundle = bundle
         self._most = most
         self._idle = idle
@@ -79,15 +82,16 @@ class Sessions:
         """Put sessions that are not used out of memory, for ever; to be cancelled."""
         while True:
             await self._clock.sleep(TIDY_SECONDS)
-            self.tidy()
+            await self.tidy()
 
-    def tidy(self) -> None:
+    async def tidy(self) -> None:
         """Put out of memory what is not used, and forget what has expired."""
         now = self._clock.time()
         for session in list(self._live.values()):
             session.tidy(now)
             if not session.is_busy and now - session.used_at > QUIET_SECONDS:
                 del self._live[session.id]
+                await session.aclose()
         for used in list(self._used.values()):
             for id in [id for id, at in used.items() if now - at > self._idle]:
                 if id not in self._live:
@@ -146,8 +150,7 @@ class Sessions:
             "tenant": tenant,
             "principal": principal,
             "params": session.params,
-            "level": session.level,
-            "uris": list(session.uris),
+            "state": self._describe(session),
             "used_at": session.saved_at,
         }
         await self._records.put(KIND, session.id, record, seconds=self._idle, durable=False)
@@ -159,13 +162,14 @@ class Sessions:
     def close(self) -> None:
         """End what is under way in every session; the records stay."""
         for session in self._live.values():
-            session.close(is_shutdown=True)
+            session.end(is_shutdown=True)
 
     async def _drop(self, owner: Owner, id: str) -> None:
         self._used.get(owner, {}).pop(id, None)
         session = self._live.pop(id, None)
         if session is not None:
-            session.close(is_shutdown=False)
+            session.end(is_shutdown=False)
+            await session.aclose()
         await self._records.delete(KIND, id)
 
     def _is_busy(self, id: str) -> bool:
@@ -189,7 +193,9 @@ class Sessions:
             return None
         params: dict[str, Any] = record["params"]
         session = self._open(id, _owner(record), params)
-        await revive(session, record)
+        if not await revive(session, record["state"]):
+            await self._drop(session.owner, id)
+            return None
         session.saved_at = float(record["used_at"])
         self._live[id] = session
         _log.debug("session %s goes on", id)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Send
@@ -98,15 +97,12 @@ class EventStream:
         """Send everything after this event again, as far as it is kept."""
         self._sent = number
 
-    async def write(
-        self, send: Send, head: Head, *, is_primed: bool, on_left: Callable[[], None]
-    ) -> None:
+    async def write(self, send: Send, head: Head, *, is_primed: bool = False) -> None:
         """Write the stream to a connection until it ends; a newer connection takes it over.
 
         Args:
             is_primed: Whether an event without data comes first, which gives the client an id
                 to come back with (2025-11-25; clients of before take it for a message).
-            on_left: Called once this connection reads no more, however that came.
         """
         woken = asyncio.Event()
         self._readers.append(woken)
@@ -135,7 +131,6 @@ class EventStream:
             if woken in self._readers:
                 self._readers.remove(woken)
                 self._wake()  # the one before it goes on
-            on_left()
 
     def _id(self, number: int) -> bytes:
         return f"{self.name}.{number}".encode()

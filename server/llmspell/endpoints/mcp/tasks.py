@@ -76,7 +76,7 @@ class Tasks:
         Raises:
             MCPError: It did not.
         """
-        if not exchange.client.knows_tasks:
+        if not knows_tasks(exchange):
             raise MCPError(
                 MISSING_REQUIRED_CLIENT_CAPABILITY,
                 "this needs a client that declares the tasks extension",
@@ -176,6 +176,15 @@ class Tasks:
         if protocol.data is not None:
             detail["data"] = protocol.data
         return {"error": detail}
+
+
+def knows_tasks(exchange: Exchange) -> bool:
+    """Return whether a call may be answered with a task.
+
+    Only in the version the extension is of: some clients declare it in older handshakes too, and
+    then take a task for a result.
+    """
+    return exchange.is_modern and exchange.client.knows_tasks
 
 
 async def _message(waiting: WaitedHandle) -> str:

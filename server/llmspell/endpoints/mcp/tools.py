@@ -12,20 +12,14 @@ list, for its number or its name, can be reached with `cast`, or it is listed.
 
 from __future__ import annotations
 
-import base64
-import binascii
-from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-
-from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
 
 from llmspell.config import McpSettings
+from llmspell.endpoints.mcp.bundles import in_bundle
 from llmspell.endpoints.mcp.control_definitions import DEFINITIONS
 from llmspell.endpoints.mcp.exchange import Client
 from llmspell.endpoints.mcp.instructions import instructions
+from llmspell.endpoints.mcp.lists import icon, page
 from llmspell.endpoints.mcp.profiles import Profile, Profiles
 from llmspell.endpoints.mcp.results import published_output
 from llmspell.endpoints.mcp.schema_subset import subset
@@ -40,14 +34,6 @@ _KEPT_WHOLE = 50_000
 """Characters of a result that Claude Code keeps in the conversation unless a tool says more."""
 
 _MOST_KEPT = 500_000
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What the clients of one profile are listed in one era."""
-
-    names: list[str]
-    tools: list[Object]
 
 
 class ToolList:
@@ -69,7 +55,11 @@ class ToolList:
         self._profiles = profiles or Profiles(self._settings)
         published = [spell for spell in catalogue.spells if spell.expose_mcp]
         if bundle:
-            published = [spell for spell in published if in_bundle(spell, bundle, self._settings)]
+            published = [
+                spell
+                for spell in published
+                if in_bundle(bundle, self._settings.bundles, own=spell.bundle, spell=spell.name)
+            ]
         self.spells: dict[str, Published] = {spell.name: spell for spell in published}
         """What may be called, by tool name."""
         self._control: dict[str, Object] = {
@@ -77,7 +67,7 @@ class ToolList:
             for tool in DEFINITIONS
             if tool["name"] in self._settings.control_tools and tool["name"] not in self.spells
         }
-        self._views: dict[tuple[str, bool], _View] = {}
+        self._views: dict[tuple[str, bool], list[Object]] = {}
         self._index: SpellIndex | None = None
         self.instructions = instructions(
             published,
@@ -108,19 +98,20 @@ class ToolList:
     def listing(self, client: Client, modern: bool, cursor: str | None = None) -> Object:
         """Return the page of `tools/list` that a client asks for.
 
-        The order is that of the names. A cursor says behind which name its page begins, so one
-        from before a change goes on at that place of the new list.
+        The order is that of the names.
 
         Raises:
             MCPError: The cursor is none of ours.
         """
-        view = self._view(self.profile(client), modern=modern)
-        start = 0 if cursor is None else bisect_right(view.names, _name_of(cursor))
-        end = start + self._settings.page
-        page: Object = {"tools": view.tools[start:end]}
-        if end < len(view.tools):
-            page["nextCursor"] = _cursor_of(view.names[end - 1])
-        return page
+        return page(
+            "tools",
+            self._view(self.profile(client), modern=modern),
+            cursor,
+            key=lambda tool: tool["name"],
+            shown=lambda tool: tool,
+            is_modern=modern,
+            size=self._settings.page,
+        )
 
     def same_as(self, other: ToolList) -> bool:
         """Return whether no client is listed anything else by the other."""
@@ -160,13 +151,13 @@ class ToolList:
 
     # -- inside
 
-    def _view(self, profile: Profile, *, modern: bool) -> _View:
+    def _view(self, profile: Profile, *, modern: bool) -> list[Object]:
         view = self._views.get((profile.name, modern))
         if view is None:
             view = self._views[profile.name, modern] = self._make(profile, modern=modern)
         return view
 
-    def _make(self, profile: Profile, *, modern: bool) -> _View:
+    def _make(self, profile: Profile, *, modern: bool) -> list[Object]:
         tools: dict[str, Object] = {}
         if not self._is_searched(profile):
             tools = self._listed(self.spells, profile, modern=modern)
@@ -176,8 +167,7 @@ class ToolList:
             if name != "spell_search" or not few:
                 schema = subset(tool["inputSchema"], profile.schemas)
                 tools[name] = {**tool, "inputSchema": schema}
-        names = sorted(tools)
-        return _View(names, [tools[name] for name in names])
+        return [tools[name] for name in sorted(tools)]
 
     def _listed(
         self,
@@ -228,51 +218,13 @@ class ToolList:
             "openWorldHint": True if spell.open_world is None else spell.open_world,
         }
         if spell.icon:
-            tool["icons"] = [_icon(spell.icon)]
+            tool["icons"] = [icon(spell.icon)]
         if self._settings.result_bytes > _KEPT_WHOLE:
             most = min(self._settings.result_bytes, _MOST_KEPT)
             tool["_meta"] = {"anthropic/maxResultSizeChars": most}
         return tool
 
 
-def in_bundle(spell: Published, bundle: str, settings: McpSettings) -> bool:
-    """Return whether a spell is of a bundle: it comes from it, or the settings put it there."""
-    if spell.bundle == bundle:
-        return True
-    return any(fnmatchcase(spell.name, pattern) for pattern in settings.bundles.get(bundle, ()))
-
-
-def bundles_of(catalogue: Catalogue, settings: McpSettings) -> list[str]:
-    """Return the names of the bundles there are, sorted."""
-    published = {spell.bundle for spell in catalogue.spells if spell.bundle}
-    return sorted(published | settings.bundles.keys())
-
-
 def _description(spell: Published) -> str:
     # Several model APIs refuse a tool without one.
     return spell.description or spell.title or f"The spell {spell.name!r}."
-
-
-def _icon(source: str) -> Object:
-    media_type = source.removeprefix("data:").partition(";")[0].partition(",")[0]
-    if source.startswith("data:") and media_type:
-        return {"src": source, "mimeType": media_type}
-    return {"src": source}
-
-
-def _cursor_of(name: str) -> str:
-    return base64.urlsafe_b64encode(f"after:{name}".encode()).decode()
-
-
-def _name_of(cursor: str) -> str:
-    try:
-        text = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
-    except (UnicodeError, binascii.Error):
-        text = ""
-    if not text.startswith("after:"):
-        raise MCPError(
-            INVALID_PARAMS,
-            "unknown cursor",
-            {"code": "input.invalid", "hint": "begin again without one"},
-        )
-    return text.removeprefix("after:")

@@ -58,5 +58,5 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ClientFileError, match="file"):
         files.make_directories(tmp_path / "file" / "sub")
-    with pytest.raises(ClientFileError, match="mcp.json"):
+    with pytest.raises(ClientFileError, match="mcp"):
         files.write(tmp_path / "missing" / "mcp.json", "", before=None)

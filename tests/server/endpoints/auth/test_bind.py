@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmspell.endpoints.auth.bind import check_bind, is_loopback
+from llmspell.endpoints.auth.bind import check_bind, clear_text_warning, is_loopback
 from llmspell.errors import ConfigError
 
 
@@ -21,9 +21,8 @@ def test_other_addresses_may_not_go_without_a_token(host: str) -> None:
     check_bind("token", host)
 
 
-def test_credentials_in_clear_text_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    check_bind("token", "0.0.0.0", "https://spells.example")
-    check_bind("token", "127.0.0.1")
-    assert not caplog.records
-    check_bind("token", "0.0.0.0")
-    assert "server.public_url" in caplog.text
+def test_credentials_in_clear_text_are_warned_of() -> None:
+    assert clear_text_warning("127.0.0.1", "") is None
+    assert clear_text_warning("0.0.0.0", "https://spells.example") is None
+    for public_url in ("", "http://spells.example"):
+        assert "server.public_url" in (clear_text_warning("0.0.0.0", public_url) or "")

@@ -15,6 +15,7 @@ from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.streams import MAX_LINE
 from llmspell.security.principals import local_caller
 from tests.support.mcp import (
+    CONTROL_TOOLS,
     ENVELOPE,
     MODERN,
     SPELLS,
@@ -67,7 +68,7 @@ async def test_the_handshake_era_is_served(pipe: Pipe) -> None:
     assert begun["capabilities"]["tools"] == {"listChanged": True}
     assert "- echo: Say a text back." in begun["instructions"]
     listed = (await pipe.request("tools/list"))["result"]
-    assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
+    assert [tool["name"] for tool in listed["tools"]] == sorted([*SPELLS, *CONTROL_TOOLS])
     called = await pipe.request("tools/call", {"name": "echo", "arguments": {"text": "hi"}})
     assert called["result"]["content"] == [{"type": "text", "text": "hi"}]
     assert (await pipe.request("ping"))["result"] == {}
@@ -77,7 +78,7 @@ async def test_the_modern_era_is_served_without_a_handshake(pipe: Pipe) -> None:
     found = (await pipe.request("server/discover", modern()))["result"]
     assert found["supportedVersions"] == [MODERN]
     listed = (await pipe.request("tools/list", modern()))["result"]
-    assert [tool["name"] for tool in listed["tools"]] == sorted(SPELLS)
+    assert [tool["name"] for tool in listed["tools"]] == sorted([*SPELLS, *CONTROL_TOOLS])
     assert listed["ttlMs"] == 1000
     called = await pipe.request("tools/call", modern(name="count", arguments={"text": "one two"}))
     assert called["result"]["structuredContent"] == {"words": 2}
@@ -89,7 +90,7 @@ async def test_a_client_that_probes_and_then_shakes_hands_is_served(pipe: Pipe) 
     found = await pipe.request("server/discover", modern())
     assert MODERN in found["result"]["supportedVersions"]
     assert (await pipe.initialize())["result"]["protocolVersion"] == "2025-11-25"
-    assert len((await pipe.request("tools/list"))["result"]["tools"]) == len(SPELLS)
+    assert len((await pipe.request("tools/list"))["result"]["tools"]) == len([*SPELLS, *CONTROL_TOOLS])
 
 
 async def test_a_probe_without_its_envelope_does_not_end_the_client(pipe: Pipe) -> None:

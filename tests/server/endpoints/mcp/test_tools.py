@@ -9,8 +9,9 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from llmspell.config import McpSettings
+from llmspell.endpoints.mcp.bundles import bundles_of
 from llmspell.endpoints.mcp.exchange import Client
-from llmspell.endpoints.mcp.tools import ToolList, bundles_of
+from llmspell.endpoints.mcp.tools import ToolList
 from llmspell.host.interface import Catalogue, Published
 
 ANY = Client()
@@ -276,7 +277,7 @@ def test_a_bundle_has_the_spells_that_come_from_it_or_are_put_there() -> None:
     assert list(build(*spells, bundle="exports", **settings).spells) == ["export_csv", "export_pdf"]
     assert list(build(*spells, bundle="gallery", **settings).spells) == ["tour"]
     assert list(build(*spells, bundle="empty", **settings).spells) == []
-    names = bundles_of(Catalogue(1, tuple(spells)), McpSettings(**settings))
+    names = bundles_of(Catalogue(1, tuple(spells)), settings["bundles"])
     assert names == ["empty", "exports", "gallery"]
 
 

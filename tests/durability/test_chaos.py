@@ -1,0 +1,341 @@
+"""Calls of every kind, by every door, while clients cancel, break off and die, and owners too.
+
+Nothing may be left of it: no call without an end, no effect lost or done twice,
+no run, task, worker, session or descriptor that nobody needs, and no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import statistics
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from llmspell.bridge.meeting import Address
+from llmspell.clock import SystemClock
+from llmspell.host.door_records import DoorRecords
+from llmspell.host.remote import RemoteHost
+from llmspell.runs.archive import Archive
+from llmspell.runs.record import Run, RunState
+from llmspell.security.principals import local_caller
+from llmspell.state.rocks import RocksStore
+from tests.durability.storm.bridges import Bridged, Seat
+from tests.durability.storm.holdings import CENSUS, Holdings, environ_of, holdings_of, rss_of
+from tests.durability.storm.legacy import LegacyHttp
+from tests.durability.storm.modern import ModernHttp
+from tests.durability.storm.spells import RELOADED, SPELLS
+from tests.durability.storm.storm import Storm
+from tests.durability.test_random_kills import free_port
+from tests.support.owners import OwnedProject, owned_project
+from tests.support.servers import environment
+
+CALLS = int(os.environ.get("TEST_CALLS", "400"))
+"""How many, which `make soak` raises."""
+
+KILLS = max(3, CALLS // 250)
+"""Owners killed, all in the first half: what memory does is seen in one that lives."""
+
+LONGEST = 3.0 if CALLS < 1000 else 8.0
+"""Seconds a call sleeps at most. From five on the run is parked meanwhile."""
+
+SESSIONS = 16
+"""Sessions one principal may have: the setting."""
+
+MODERN, LEGACY, SEATS, LANES = 6, 4, 4, 3
+"""Clients of HTTP in either era; bridges, half of them in either; and how many share one."""
+
+SETTLE_SECONDS = 30.0
+STORM_SECONDS = 60.0 + CALLS / 5
+SLACK = 8
+"""How many objects of a class, tasks or descriptors more than before are no leak."""
+
+BYTES_PER_CALL = 2048
+"""What memory may grow by with each call of the second half, in the long form."""
+
+SETTINGS = f"""
+[server]
+sessions = {SESSIONS}
+[runs]
+wait = "5s"
+[mcp]
+task_after = "300ms"
+[runtime]
+warm_seconds = 1
+"""
+
+
+async def test_nothing_is_left_of_a_storm_of_calls(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+    record_property("seed", seed)
+    print(f"seed {seed}")
+    census = tmp_path / "census"
+    census.mkdir()
+    roots = os.pathsep.join([os.fspath(CENSUS), environment()["PYTHONPATH"]])
+    environ = {**environ_of(census), "PYTHONPATH": roots}
+    with owned_project(tmp_path / "project", (), environ=environ) as project:
+        (project.root / "llmspell.toml").write_text(SETTINGS, encoding="utf-8")
+        for name, source in SPELLS.items():
+            (project.root / "spells" / f"{name}.lua").write_text(source, encoding="utf-8")
+        storm = Storm(project, free_port(), random.Random(seed), LONGEST)
+        began = time.monotonic()
+        async with served(storm):
+            await blow(storm, CALLS // 2, kills=KILLS)
+            await settled(storm)
+            before = await at_rest(project, census)
+            memory = await blow(storm, CALLS - CALLS // 2)
+            await settled(storm)
+            after = await at_rest(project, census, before)
+            tally = await tally_of(storm)
+        project.stop()
+        took = time.monotonic() - began
+        slope = slope_of(memory)
+        for name, value in {
+            "calls": f"{storm.done} in {took:.0f} s, {len(storm.killed)} owners killed",
+            "seen": dict(sorted(storm.seen.items())),
+            "memory": f"{before.rss >> 10} KiB, then {after.rss >> 10} KiB, "
+            f"{slope:.0f} bytes a call",
+            "descriptors": f"{before.descriptors}, then {after.descriptors}",
+            "tasks": f"{before.tasks.total()}, then {after.tasks.total()}",
+            "garbage": f"{before.garbage}, then {after.garbage}",
+        }.items():
+            record_property(name, value)
+        assert not storm.problems, "\n".join(storm.problems[:20])
+        check_effects(storm, tally)
+        await check_records(storm)
+        assert not after.more_than(before, slack=SLACK)
+        if CALLS >= 1000:
+            assert slope < BYTES_PER_CALL
+
+
+# -- the storm
+
+
+@asynccontextmanager
+async def served(storm: Storm) -> AsyncGenerator[None]:
+    """Have `llmspell serve` run meanwhile, started again whenever its owner has died."""
+    over = asyncio.Event()
+    serving = asyncio.ensure_future(keep_serving(storm, over))
+    try:
+        yield
+    finally:
+        over.set()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await serving
+
+
+async def keep_serving(storm: Storm, over: asyncio.Event) -> None:
+    while not over.is_set():
+        epoch = storm.epoch
+        process = await asyncio.create_subprocess_exec(
+            *storm.project.command("serve", "--port", str(storm.port)),
+            cwd=storm.project.root,
+            env=storm.project.environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        heard = asyncio.ensure_future(hear(storm, process, epoch))
+        ended = asyncio.ensure_future(process.wait())
+        stopping = asyncio.ensure_future(over.wait())
+        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            process.terminate()
+        await asyncio.wait([ended, heard])
+
+
+async def hear(storm: Storm, process: asyncio.subprocess.Process, epoch: int) -> None:
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        # It says so once it answers; unless its owner is killed already.
+        if b"Ctrl-C" in line and storm.epoch == epoch:
+            storm.calm.set()
+
+
+async def blow(storm: Storm, calls: int, *, kills: int = 0) -> list[tuple[int, int]]:
+    """Let every client call until so many calls are made; return memory by calls made."""
+    storm.left = calls
+    first = storm.done
+    http = [
+        *(ModernHttp(storm, f"modern-{n}") for n in range(MODERN)),
+        *(LegacyHttp(storm, f"legacy-{n}") for n in range(LEGACY)),
+    ]
+    seats = [Seat(storm, is_modern=bool(n % 2)) for n in range(SEATS)]
+    bridged = [
+        Bridged(storm, f"bridge-{n}-{lane}", seat)
+        for n, seat in enumerate(seats)
+        for lane in range(LANES)
+    ]
+    memory: list[tuple[int, int]] = []
+    beside = asyncio.ensure_future(meddle(storm, first, calls, kills, memory))
+    try:
+        async with asyncio.timeout(STORM_SECONDS):
+            await asyncio.gather(*(client.live() for client in (*http, *bridged)))
+            await beside
+            await asyncio.gather(*(seat.end() for seat in seats))
+    finally:
+        beside.cancel()
+        for client in http:
+            client.close()
+    return memory
+
+
+async def meddle(
+    storm: Storm, first: int, calls: int, kills: int, memory: list[tuple[int, int]]
+) -> None:
+    """Kill owners and edit spells, evenly spread over the calls; note memory where none is killed."""
+    kill_at = [first + calls * (n + 1) // (kills + 1) for n in range(kills)]
+    reload_every = max(10, calls // 25)
+    next_reload = first + reload_every
+    sampled = first
+    while storm.done < first + calls:
+        await asyncio.sleep(0.02)
+        if kill_at and storm.done >= kill_at[0]:
+            kill_at.pop(0)
+            await kill_owner(storm)
+        if storm.done >= next_reload:
+            next_reload += reload_every
+            edit(storm)
+        if not kills and storm.done >= sampled + max(10, calls // 50):
+            sampled = storm.done
+            if (owner := storm.project.owner) is not None:
+                memory.append((storm.done, rss_of(owner)))
+
+
+async def kill_owner(storm: Storm) -> None:
+    async with asyncio.timeout(SETTLE_SECONDS):
+        if storm.chance.random() < 0.8:  # else it may not even have come to itself
+            await storm.calm.wait()
+        await asyncio.sleep(storm.chance.uniform(0, 0.2))
+        while not storm.project.owner:
+            await asyncio.sleep(0.01)
+        storm.calm.clear()
+        storm.epoch += 1
+        storm.killed.append(time.monotonic())
+        await asyncio.to_thread(storm.project.kill_owner)
+        storm.epoch += 1
+        # Whoever serves HTTP now serves that of an owner to come.
+        storm.calm.clear()
+
+
+def edit(storm: Storm) -> None:
+    name = storm.chance.choice(RELOADED)
+    path = storm.project.root / "spells" / f"{name}.lua"
+    new = path.with_suffix(".new")
+    new.write_text(f"-- Edited after {storm.done} calls.\n{SPELLS[name]}", encoding="utf-8")
+    new.replace(path)
+    storm.seen["edits"] += 1
+
+
+# -- after it
+
+
+async def settled(storm: Storm) -> None:
+    """Return once nothing is under way but what waits for a person, and then not even that."""
+    me = local_caller()
+
+    async with (
+        asyncio.timeout(SETTLE_SECONDS),
+        await RemoteHost.attach(Address(storm.project.root, storm.project.state)) as host,
+    ):
+
+        async def found(*states: RunState) -> list[Run]:
+            pages = [await host.runs(caller=me, state=state, limit=500) for state in states]
+            return [run for page in pages for run in page.runs]
+
+        excused = storm.excused | {
+            id
+            for id, at in storm.given_up.items()
+            # Nobody says that a connection that broke off was noticed.
+            if any(at - 1 < killed < at + 2 for killed in storm.killed)
+        }
+        try:
+            while left := [
+                run for run in await found("submitted", "working") if id_of(run) not in excused
+            ]:
+                await asyncio.sleep(0.1)
+        except TimeoutError:
+            storm.problems += [f"under way for ever: {run}" for run in left]
+            raise
+        for run in await found("input_required", "working", "submitted"):
+            storm.seen["stopped at last"] += 1
+            handle = await host.run(run.id, caller=me)
+            await handle.cancel()
+        assert not await found("submitted", "working", "input_required", "auth_required")
+
+
+def id_of(run: Run) -> str:
+    """Return the id of the call that a run is of."""
+    return run.input["id"] if isinstance(run.input, dict) else ""
+
+
+async def at_rest(project: OwnedProject, census: Path, before: Holdings | None = None) -> Holdings:
+    """Return what the owner holds once it is at rest: when two looks are alike, or as before."""
+    owner = project.owner
+    assert owner
+    last: Holdings | None = None
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        now = await holdings_of(owner, census)
+        if before is not None and not now.more_than(before, slack=SLACK):
+            return now
+        is_quiet = last is not None and not now.more_than(last, slack=0) and now.workers <= 3
+        if (before is None and is_quiet) or time.monotonic() > end:
+            return now
+        last = now
+        await asyncio.sleep(1.1)
+
+
+async def tally_of(storm: Storm) -> dict[str, int]:
+    """Return how often each effect was had."""
+    seat = Seat(storm, is_modern=False)
+    bridge = await seat.bridge()
+    tally: dict[str, int] = {}
+    after = ""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while True:
+            call = {"name": "tally", "arguments": {"after": after}}
+            answer = await bridge.request("tools/call", call)
+            page: dict[str, Any] = answer["result"]["structuredContent"]
+            tally |= page["found"] or {}
+            after = page["next"]
+            if not after:
+                break
+    await seat.end()
+    return tally
+
+
+def check_effects(storm: Storm, tally: dict[str, int]) -> None:
+    """Whatever was acknowledged was done once, and nothing twice."""
+    assert not {key: times for key, times in tally.items() if times != 1}
+    assert {key.rpartition("/")[2] for key in tally} <= storm.calls
+    done = {key.removeprefix("times/") for key in tally if key.startswith("times/")}
+    assert storm.once <= done, storm.once - done
+    parts = {key.removeprefix("part/") for key in tally if key.startswith("part/")}
+    assert {id for id in storm.once if id.startswith("works")} <= parts
+    assert not {id for id in done if id.startswith("doomed")}
+
+
+async def check_records(storm: Storm) -> None:
+    """No run is live, and of sessions those are on record that were not ended, and not too many."""
+    store = RocksStore.open(storm.project.state / "db")
+    try:
+        assert await Archive(store).live() == []
+        sessions = {id for id, _ in await DoorRecords(store, SystemClock()).list("mcp.session")}
+        assert len(sessions) <= SESSIONS
+        assert sessions <= storm.sessions - storm.deleted
+    finally:
+        await store.close()
+
+
+def slope_of(memory: list[tuple[int, int]]) -> float:
+    """Return by how many bytes memory grew with each call."""
+    half = memory[len(memory) // 4 :]
+    return statistics.linear_regression(*zip(*half, strict=True)).slope if len(half) > 2 else 0.0
