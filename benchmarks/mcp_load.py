@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import msgspec
+
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 _CLIENT = {"name": "bench", "version": "1"}
 _FIRST_ID = 1_000_000
@@ -80,8 +82,7 @@ class LoadProcess:
 
 def serve(text: str) -> None:
     """Be such a process: set up, then make as many calls as each line of stdin says."""
-    values = json.loads(text)
-    load = Load(**{**values, "command": tuple(values["command"])})
+    load = msgspec.json.decode(text, type=Load)
     pid, run = _over_http(load) if load.port else _over_pipes(load)
     print(json.dumps(pid), flush=True)
     for line in sys.stdin:

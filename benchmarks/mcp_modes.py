@@ -24,8 +24,8 @@ from typing import Literal
 
 import mcp_load
 import mcp_subjects
-from measure import Figures, cpu_seconds, in_turn
 from mcp_load import Load, LoadProcess
+from measure import Figures, cpu_seconds, in_turn
 from servers import ECHO, TOKEN, ServerProcess, free_port, llmspell_command, serving
 
 CONNECTIONS = 8
@@ -75,7 +75,9 @@ class House:
     )
     project: Path = Path()
 
-    def subject(self, name: str, mode: Mode, connections: int) -> Callable[[int], tuple[float, float]]:
+    def subject(
+        self, name: str, mode: Mode, connections: int
+    ) -> Callable[[int], tuple[float, float]]:
         """Return what makes calls at a server in a mode, and says what they took."""
         server = self.http.get((name, mode.transport)) or self.http.get((name, ""))
         is_stdio = mode.transport == "stdio"

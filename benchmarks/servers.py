@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(*commands: tuple[list[str], int]) -> Iterator[list[ServerProcess]]:
+def serving(*commands: tuple[list[str], int]) -> Generator[list[ServerProcess]]:
     """Start a server for each command and port; end them with the block."""
     servers = [ServerProcess(command, port) for command, port in commands]
     try:

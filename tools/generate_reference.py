@@ -13,10 +13,10 @@ import difflib
 import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer.main
 from pydantic import BaseModel, BeforeValidator
@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
 from llmspell.cli.app import app
-from llmspell.config import ENVIRONMENT_PREFIX, ProviderSettings, ScheduleSettings, Settings
+from llmspell.config import ENVIRONMENT_PREFIX, Settings
 from llmspell.durations import seconds_of
 from llmspell.errors import CATALOGUE, InternalError, LlmspellError
 from llmspell.sizes import bytes_of
@@ -72,14 +72,18 @@ def _type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{json.dumps(argument)}`" for argument in arguments)
-    if origin is UnionType and arguments[1:] == (NoneType,):
+    if origin in (UnionType, Union) and arguments[1:] == (NoneType,):
         return _type_name(arguments[0])
+    if origin is Annotated:
+        return _written(arguments[1:]) or _type_name(arguments[0])
     if annotation == dict[str, Any]:
         return "table"
     if origin is list:
-        return f"list of {_type_name(arguments[0])}s"
+        inner = _type_name(arguments[0])
+        return f"list of {inner}" if inner.startswith("`") else f"list of {inner}s"
     if origin is dict:
-        return f"table of {_type_name(arguments[1])}s"
+        inner = _type_name(arguments[1])
+        return "table of " + (inner.replace("list", "lists", 1) if " " in inner else f"{inner}s")
     return {str: "string", int: "integer", float: "number", bool: "boolean"}[annotation]
 
 
@@ -87,11 +91,15 @@ _WRITTEN: dict[Any, str] = {seconds_of: "duration", bytes_of: "size"}
 """How values are called that are read by these."""
 
 
-def _kind(field: FieldInfo) -> str:
-    for item in field.metadata:
+def _written(metadata: Iterable[Any]) -> str | None:
+    for item in metadata:
         if isinstance(item, BeforeValidator) and item.func in _WRITTEN:
             return _WRITTEN[item.func]
-    return _type_name(field.annotation)
+    return None
+
+
+def _kind(field: FieldInfo) -> str:
+    return _written(field.metadata) or _type_name(field.annotation)
 
 
 def _setting_row(section: str | None, key: str, field: FieldInfo) -> str:
@@ -111,27 +119,47 @@ def _setting_table(section: str | None, fields: dict[str, FieldInfo]) -> Iterato
         yield _setting_row(section, key, field)
 
 
+def _is_section(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)
+
+
+def _sections(
+    model: type[BaseModel], title: str = "", path: str = ""
+) -> Iterator[tuple[str, str | None, type[BaseModel]]]:
+    """Yield the sections below a model, each with its heading and the path of its variables."""
+    for name, field in model.model_fields.items():
+        inner = f"{title}.{name}" if title else name
+        below = f"{path}__{name}" if path else name
+        origin, arguments = get_origin(field.annotation), get_args(field.annotation)
+        if _is_section(field.annotation):
+            section: Any = field.annotation
+            yield f"[{inner}]", below, section
+            yield from _sections(section, inner, below)
+        elif origin is dict and _is_section(arguments[1]):
+            yield f"[{inner}.NAME]", f"{below}__NAME", arguments[1]
+        elif origin is list and _is_section(arguments[0]):
+            yield f"[[{inner}]]", None, arguments[0]
+
+
+def _plain(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model that are no sections of their own."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        if not any(map(_is_section, kinds)):
+            found[name] = field
+    return found
+
+
 def _settings_page() -> Iterator[str]:
     yield _SETTINGS
-    sections: list[tuple[str, str | None, type[BaseModel]]] = []
-    plain: dict[str, FieldInfo] = {}
-    for name, field in Settings.model_fields.items():
-        annotation = field.annotation
-        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-            sections.append((f"[{name}]", name, annotation))
-        elif annotation == dict[str, ProviderSettings]:
-            sections.append((f"[{name}.NAME]", f"{name}__NAME", ProviderSettings))
-        elif annotation == list[ScheduleSettings]:
-            sections.append((f"[[{name}]]", None, ScheduleSettings))
-        else:
-            plain[name] = field
     yield "\n## At the top of the file\n"
-    yield from _setting_table("", plain)
-    for title, path, model in sections:
+    yield from _setting_table("", _plain(Settings))
+    for title, path, model in _sections(Settings):
         # Each class says "`[section]`: what it is about."; the heading says the first half.
         about = inspect.cleandoc(model.__doc__ or "").partition(": ")[2]
         yield f"\n## {title}\n\n{about[:1].upper()}{about[1:]}\n"
-        yield from _setting_table(path, dict(model.model_fields))
+        yield from _setting_table(path, _plain(model))
 
 
 def _errors_page() -> Iterator[str]:

@@ -251,6 +251,12 @@ class ServerSettings(_Section):
     session_idle: Seconds = Field(
         default=7 * 86400.0, gt=0, description='How long an unused MCP session is kept, "7d".'
     )
+    resume_within: Seconds = Field(
+        default=60.0,
+        ge=0,
+        description="How long an MCP call goes on once its client has left, in case it comes back "
+        "for the answer (protocol versions before 2026-07-28).",
+    )
     streams: int = Field(
         default=1000, gt=0, description="Streams of changes one principal may hold open over MCP."
     )

@@ -468,7 +468,7 @@ class RunCollected(RunError):
 
 
 class IdempotencyConflict(RunError):
-    """The idempotency key was used for another input or another version of the spell."""
+    """The idempotency key was used for another input."""
 
     code = "idempotency.conflict"
     hint_text = "use a new key for a new cast"

@@ -83,6 +83,12 @@
 ---@field schedule? string|llmspell.Schedule When it is cast by itself: a cron expression, or a table.
 ---@field concurrency? integer Casts of it at the same time; more wait for their turn.
 ---@field needs? llmspell.Needs What its code may reach.
+---@field wait? number How long a caller waits before `when_long` decides; the setting `runs.wait`.
+---@field when_long? "handle"|"wait"|"fail" What a caller gets then: a handle of the run, more waiting, or an error.
+---@field detached? boolean It goes on when every caller has left.
+---@field join? boolean The same cast at the same time is cast once, and shared.
+---@field task? "optional"|"required"|"never" Whether a client that knows tasks gets one of it.
+---@field icon? string An https or data URL of an image that shows it.
 ---@field read_only? boolean It changes nothing.
 ---@field destructive? boolean It may delete or overwrite.
 ---@field idempotent? boolean Casting twice is as casting once.
@@ -90,6 +96,9 @@
 ---@field tags? string[] Words to find it by.
 ---@field examples? llmspell.Example[] Examples of casts.
 ---@field expose? llmspell.Expose Where it is published.
+---@field prompt? boolean|string Whether it is a prompt too: true, or a text like `Sum up {{input.topic}}`.
+---@field prompts? llmspell.Prompt[] Prompts that come with it, made by `Prompt.create`.
+---@field resources? llmspell.Resource[] Resources that come with it, made by `Resource.create`.
 
 ---A spell: what it is called, what it takes and gives, and how it runs.
 ---@class llmspell.ToolFields
@@ -104,6 +113,12 @@
 ---@field limits? llmspell.Limits What one cast's code may use.
 ---@field concurrency? integer Casts of it at the same time; more wait for their turn.
 ---@field needs? llmspell.Needs What its code may reach.
+---@field wait? number How long a caller waits before `when_long` decides; the setting `runs.wait`.
+---@field when_long? "handle"|"wait"|"fail" What a caller gets then: a handle of the run, more waiting, or an error.
+---@field detached? boolean It goes on when every caller has left.
+---@field join? boolean The same cast at the same time is cast once, and shared.
+---@field task? "optional"|"required"|"never" Whether a client that knows tasks gets one of it.
+---@field icon? string An https or data URL of an image that shows it.
 ---@field read_only? boolean It changes nothing.
 ---@field destructive? boolean It may delete or overwrite.
 ---@field idempotent? boolean Casting twice is as casting once.
@@ -111,6 +126,30 @@
 ---@field tags? string[] Words to find it by.
 ---@field examples? llmspell.Example[] Examples of casts.
 ---@field expose? llmspell.Expose Where it is published.
+---@field prompt? boolean|string Whether it is a prompt too: true, or a text like `Sum up {{input.topic}}`.
+---@field prompts? llmspell.Prompt[] Prompts that come with it, made by `Prompt.create`.
+---@field resources? llmspell.Resource[] Resources that come with it, made by `Resource.create`.
+
+---A text for a model that a person fills in and sends.
+---@class llmspell.PromptFields
+---@field name? string Its name; default: the file's.
+---@field title? string Its name for people.
+---@field description? string What it is for.
+---@field arguments? llmspell.Fields What is filled in.
+---@field messages? string|fun(arguments: table, ctx: llmspell.Context): any A text with placeholders like `{{input.topic}}`, or a function that returns a text, `Content.*`, or a list of `{ role =, text = | content = }`.
+---@field icon? string An https or data URL of an image that shows it.
+
+---Something to read, or a template of such.
+---@class llmspell.ResourceFields
+---@field name? string Its name; default: the file's.
+---@field title? string Its name for people.
+---@field description? string What it holds.
+---@field uri? string Its URI.
+---@field template? string Or a template of URIs, like `notes://{name}`.
+---@field params? llmspell.Fields The variables of the template; all are texts by default.
+---@field media_type? string What it is; default: by what `read` returns.
+---@field icon? string An https or data URL of an image that shows it.
+---@field read? fun(params: table, ctx: llmspell.Context): any Returns a text, `Content.*`, or a table that is shown as JSON.
 
 ---------------------------------------------------------------- what is cast
 
@@ -190,12 +229,31 @@ function Context:step(name, fn) end
 ---@class llmspell.Question
 ---@field message string
 ---@field schema? llmspell.Fields What the answer looks like; without it `{ ok = true or false }`
+---@field url? string Page that the person opens instead of filling in a form; the answer is then `{}`
+---@field name? string What clients call the question, where they name questions
 ---@field expires? number|string How long it stands: seconds, or a text like "24h"
 
 ---Ask a person, through whichever door, and wait for the answer. `ask.declined` and `ask.expired` can be caught.
 ---@param question llmspell.Question
 ---@return table answer
 function Context:ask(question) end
+
+---Send the MCP client that casts this a request, and wait for its answer; or a notification, whose
+---method begins with "notifications/". Fails where the cast came from something else.
+---@param method string
+---@param params? table
+---@return any answer
+function Context:client(method, params) end
+
+---End here with an error of the caller's protocol instead of a failed cast. Does not return.
+---@param code integer
+---@param message string
+---@param data? any What the error carries besides
+function Context:protocol_error(code, message, data) end
+
+---Tell those who subscribed to a resource that it changed.
+---@param uri string
+function Context:changed(uri) end
 
 ---End here and begin the run anew with another input and an empty history. Does not return.
 ---@param input? any
@@ -286,6 +344,28 @@ function Workflow.sequential(fields) end
 ---@return llmspell.Workflow
 function Workflow.parallel(fields) end
 
+---------------------------------------------------------------- prompts and resources
+
+---A text for a model that a person fills in and sends.
+---@class llmspell.Prompt
+
+Prompt = {}
+
+---Declare a prompt. A file returns one, or a spell lists it in `prompts`.
+---@param fields llmspell.PromptFields
+---@return llmspell.Prompt
+function Prompt.create(fields) end
+
+---Something to read.
+---@class llmspell.Resource
+
+Resource = {}
+
+---Declare a resource, or a template of resources. A file returns one, or a spell lists it in `resources`.
+---@param fields llmspell.ResourceFields
+---@return llmspell.Resource
+function Resource.create(fields) end
+
 ---------------------------------------------------------------- schemas
 
 ---A value made by `Schema.*`.
@@ -300,6 +380,7 @@ function Workflow.parallel(fields) end
 ---@field min? number Least value, length or number of items
 ---@field max? number Largest value, length or number of items
 ---@field pattern? string
+---@field complete? fun(value: string, context: table, ctx: llmspell.Context): string[] What a value may go on to; `context` holds the other values
 ---@field [string] any
 
 Schema = {}

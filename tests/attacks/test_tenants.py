@@ -84,15 +84,21 @@ class House:
 
     async def call(self, key: str, tool: str, arguments: dict[str, Any]) -> httpx2.Response:
         """Call an MCP tool as the bearer of a key."""
-        params = {"name": tool, "arguments": arguments, "_meta": ENVELOPE}
+        return await self.post(key, "tools/call", {"name": tool, "arguments": arguments}, tool)
+
+    async def post(
+        self, key: str, method: str, params: dict[str, Any], name: str
+    ) -> httpx2.Response:
+        """Send an MCP request as the bearer of a key."""
         headers = {
             "authorization": f"Bearer {key}",
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": MODERN,
-            "mcp-method": "tools/call",
-            "mcp-name": tool,
+            "mcp-method": method,
+            "mcp-name": name,
         }
-        body = {"jsonrpc": "2.0", "id": next(_ids), "method": "tools/call", "params": params}
+        asked = {"method": method, "params": {**params, "_meta": ENVELOPE}}
+        body = {"jsonrpc": "2.0", "id": next(_ids), **asked}
         return await self.http.post("/mcp", json=body, headers=headers)
 
     async def noted(self, key: str, put: str | None = None) -> dict[str, str]:
@@ -186,6 +192,15 @@ async def test_a_key_casts_what_its_scopes_name_and_is_told_what_it_lacks(house:
         assert 'scope="cast:ask"' in refused.headers["www-authenticate"]
     page = await house.host.runs(caller=await _caller(house, narrow))
     assert {run.spell for run in page.runs} == {"note"}
+
+
+async def test_sources_are_read_with_the_scope_for_that_only(house: House) -> None:
+    for scopes, status in ((["read"], 200), (["cast"], 403), (None, 200)):
+        _, key = await house.key(scopes=scopes)
+        answer = await house.post(key, "resources/read", {"uri": "spell://note"}, "spell://note")
+        assert answer.status_code == status, answer.text
+        if status == 403:
+            assert 'scope="read"' in answer.headers["www-authenticate"]
 
 
 async def test_who_may_not_cast_may_neither_answer_nor_stop(house: House) -> None:

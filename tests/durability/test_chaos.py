@@ -85,14 +85,24 @@ async def test_nothing_is_left_of_a_storm_of_calls(
             (project.root / "spells" / f"{name}.lua").write_text(source, encoding="utf-8")
         storm = Storm(project, free_port(), random.Random(seed), LONGEST)
         began = time.monotonic()
-        async with served(storm):
-            await blow(storm, CALLS // 2, kills=KILLS)
-            await settled(storm)
-            before = await at_rest(project, census)
-            memory = await blow(storm, CALLS - CALLS // 2)
-            await settled(storm)
-            after = await at_rest(project, census, before)
-            tally = await tally_of(storm)
+        try:
+            async with served(storm):
+                await blow(storm, CALLS // 2, kills=KILLS)
+                await settled(storm)
+                before = await at_rest(project, census)
+                print("phase", time.monotonic() - began)
+                memory = await blow(storm, CALLS - CALLS // 2)
+                await settled(storm)
+                print("phase", time.monotonic() - began)
+                slack = SLACK + 2 * storm.seen["edits"]
+                after = await at_rest(project, census, before, slack=slack)
+                print("phase", time.monotonic() - began)
+                tally = await tally_of(storm)
+                last = LegacyHttp(storm, "last")
+                open_sessions = await last.begins_sessions(SESSIONS + 4)
+        finally:
+            print(storm.done, storm.left, dict(storm.seen))
+            print("\n".join(storm.problems))
         project.stop()
         took = time.monotonic() - began
         slope = slope_of(memory)
@@ -108,8 +118,8 @@ async def test_nothing_is_left_of_a_storm_of_calls(
             record_property(name, value)
         assert not storm.problems, "\n".join(storm.problems[:20])
         check_effects(storm, tally)
-        await check_records(storm)
-        assert not after.more_than(before, slack=SLACK)
+        await check_records(storm, open_sessions[-SESSIONS:])
+        assert not after.more_than(before, slack=slack)
         if CALLS >= 1000:
             assert slope < BYTES_PER_CALL
 
@@ -132,7 +142,8 @@ async def served(storm: Storm) -> AsyncGenerator[None]:
 
 async def keep_serving(storm: Storm, over: asyncio.Event) -> None:
     while not over.is_set():
-        epoch = storm.epoch
+        async with storm.killing:
+            epoch = storm.epoch
         process = await asyncio.create_subprocess_exec(
             *storm.project.command("serve", "--port", str(storm.port)),
             cwd=storm.project.root,
@@ -157,6 +168,7 @@ async def hear(storm: Storm, process: asyncio.subprocess.Process, epoch: int) ->
         # It says so once it answers; unless its owner is killed already.
         if b"Ctrl-C" in line and storm.epoch == epoch:
             storm.calm.set()
+            print("calm", storm.done, time.monotonic())
 
 
 async def blow(storm: Storm, calls: int, *, kills: int = 0) -> list[tuple[int, int]]:
@@ -180,6 +192,7 @@ async def blow(storm: Storm, calls: int, *, kills: int = 0) -> list[tuple[int, i
             await asyncio.gather(*(client.live() for client in (*http, *bridged)))
             await beside
             await asyncio.gather(*(seat.end() for seat in seats))
+            await LegacyHttp(storm, "last").ends_all()
     finally:
         beside.cancel()
         for client in http:
@@ -192,7 +205,7 @@ async def meddle(
 ) -> None:
     """Kill owners and edit spells, evenly spread over the calls; note memory where none is killed."""
     kill_at = [first + calls * (n + 1) // (kills + 1) for n in range(kills)]
-    reload_every = max(10, calls // 25)
+    reload_every = max(40, calls // 25)
     next_reload = first + reload_every
     sampled = first
     while storm.done < first + calls:
@@ -216,13 +229,12 @@ async def kill_owner(storm: Storm) -> None:
         await asyncio.sleep(storm.chance.uniform(0, 0.2))
         while not storm.project.owner:
             await asyncio.sleep(0.01)
-        storm.calm.clear()
-        storm.epoch += 1
-        storm.killed.append(time.monotonic())
-        await asyncio.to_thread(storm.project.kill_owner)
-        storm.epoch += 1
-        # Whoever serves HTTP now serves that of an owner to come.
-        storm.calm.clear()
+        async with storm.killing:
+            storm.calm.clear()
+            storm.epoch += 1
+            storm.killed.append(time.monotonic())
+            await asyncio.to_thread(storm.project.kill_owner)
+            print("killed", storm.done, storm.left, time.monotonic())
 
 
 def edit(storm: Storm) -> None:
@@ -276,7 +288,9 @@ def id_of(run: Run) -> str:
     return run.input["id"] if isinstance(run.input, dict) else ""
 
 
-async def at_rest(project: OwnedProject, census: Path, before: Holdings | None = None) -> Holdings:
+async def at_rest(
+    project: OwnedProject, census: Path, before: Holdings | None = None, *, slack: int = 0
+) -> Holdings:
     """Return what the owner holds once it is at rest: when two looks are alike, or as before."""
     owner = project.owner
     assert owner
@@ -284,7 +298,7 @@ async def at_rest(project: OwnedProject, census: Path, before: Holdings | None =
     end = time.monotonic() + SETTLE_SECONDS
     while True:
         now = await holdings_of(owner, census)
-        if before is not None and not now.more_than(before, slack=SLACK):
+        if before is not None and not now.more_than(before, slack=slack):
             return now
         is_quiet = last is not None and not now.more_than(last, slack=0) and now.workers <= 3
         if (before is None and is_quiet) or time.monotonic() > end:
@@ -323,14 +337,13 @@ def check_effects(storm: Storm, tally: dict[str, int]) -> None:
     assert not {id for id in done if id.startswith("doomed")}
 
 
-async def check_records(storm: Storm) -> None:
-    """No run is live, and of sessions those are on record that were not ended, and not too many."""
+async def check_records(storm: Storm, sessions: list[str]) -> None:
+    """No run is live, and of sessions the open ones are on record, as many as there may be."""
     store = RocksStore.open(storm.project.state / "db")
     try:
         assert await Archive(store).live() == []
-        sessions = {id for id, _ in await DoorRecords(store, SystemClock()).list("mcp.session")}
-        assert len(sessions) <= SESSIONS
-        assert sessions <= storm.sessions - storm.deleted
+        kept = await DoorRecords(store, SystemClock()).list("mcp.session")
+        assert sorted(id for id, _ in kept) == sorted(sessions)
     finally:
         await store.close()
 

@@ -97,6 +97,18 @@ async def test_a_key_of_another_input_is_a_conflict_that_names_the_run(tmp_path:
         assert len(await records(host)) == 2
 
 
+async def test_a_key_leads_to_its_run_also_when_the_spell_was_edited_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host:
+        first = await host.cast("counts", {}, key="k")
+        write_spells(tmp_path, {"counts": f"-- Edited.\n{COUNTS}"})
+        before = host.catalogue().get("counts")
+        assert (await host.reload()).get("counts") != before
+        again = await host.cast("counts", {}, key="k")
+        assert (again.run_id, again.output) == (first.run_id, 1)
+
+
 async def test_a_key_belongs_to_its_caller_session_and_spell(tmp_path: Path) -> None:
     async with open_host(tmp_path, SPELLS, state="rocksdb") as host:
         callers = [

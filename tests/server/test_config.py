@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ def test_variables_that_say_where_things_are_are_no_settings(root: Path, home: P
         ("[limits]\nslice_second = 1\n", "limits.slice_second", "did you mean 'slice_seconds'?"),
         ('[providers.openai]\napi_kye = "x"\n', "providers.openai.api_kye", "did you mean 'api_k"),
         ("[server]\nzzz = 1\n", "server.zzz", "allowed: allowed_hosts, allowed_origins, auth"),
+        ('[server.oauth]\nisuer = "x"\n', "server.oauth.isuer", "did you mean 'issuer'?"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_file_and_a_suggestion(
@@ -336,3 +338,37 @@ def test_schedules_are_tables_of_their_own(root: Path, home: Path) -> None:
     sweep, report = settings(root, environment(home)).schedules
     assert (sweep.spell, sweep.every, sweep.missed, sweep.principal) == ("sweep", 600.0, "once", "")
     assert (report.timezone, report.input, report.missed) == ("Europe/Berlin", {"days": 1}, "skip")
+
+
+# --- who may call over HTTP
+
+
+def test_the_issuer_of_tokens_is_set_by_a_section_or_by_variables(root: Path, home: Path) -> None:
+    write(
+        root / "llmspell.toml",
+        '[server]\nauth = "oauth"\n[server.oauth]\nissuer = "https://i.example"\nleeway = "1m"\n',
+    )
+    environ = environment(home, LLMSPELL_SERVER__OAUTH__TENANT_CLAIM="org")
+    server = settings(root, environ).server
+    assert (server.auth, server.oauth.issuer) == ("oauth", "https://i.example")
+    assert (server.oauth.leeway, server.oauth.tenant_claim) == (60, "org")
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ('[server]\nauth = "password"\n', "server.auth"),
+        ('[server.oauth]\nissuer = "http://i.example"\n', "server.oauth.issuer"),
+        ('[server.oauth]\njwks_uri = "file:///keys"\n', "server.oauth.jwks_uri"),
+        ('[server.oauth]\nalgorithms = ["HS256"]\n', "server.oauth.algorithms"),
+        ('[server]\npublic_url = "spells.example"\n', "server.public_url"),
+        ('[server]\npublic_url = "https://spells.example/below"\n', "server.public_url"),
+        ("[server]\nrequests_per_minute = 0\n", "server.requests_per_minute"),
+    ],
+)
+def test_what_would_let_in_the_wrong_ones_is_refused(
+    root: Path, home: Path, text: str, setting: str
+) -> None:
+    write(root / "llmspell.toml", text)
+    with pytest.raises(ConfigError, match=re.escape(setting)):
+        settings(root, environment(home))

@@ -61,6 +61,16 @@ return Spell.create {
   end,
 }
 """,
+    "slow": """
+-- Takes longer than a client that knows tasks waits.
+return Spell.create {
+  input = {}, read_only = true, task = "optional",
+  run = function()
+    sleep(1.5)
+    return "at last"
+  end,
+}
+""",
     "release": """
 -- Lets a long job end.
 return Spell.create {

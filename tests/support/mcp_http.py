@@ -50,7 +50,8 @@ return Spell.create {
 return Spell.create {
   input = {}, open_world = false, when_long = "wait",
   run = function(_, ctx)
-    return "hello " .. ctx:ask { message = "Who?", schema = { name = Schema.string "Your name" } }.name
+    local answer = ctx:ask { message = "Who?", schema = { name = Schema.string "Your name" } }
+    return "hello " .. answer.name
   end,
 }
 """,
@@ -69,7 +70,7 @@ class Event:
     @property
     def method(self) -> str:
         """The method of the notification or request it carries, or ""."""
-        return self.data.get("method", "") if isinstance(self.data, dict) else ""
+        return str(self.data.get("method", "")) if self.data else ""
 
 
 class Events:

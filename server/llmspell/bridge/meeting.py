@@ -240,6 +240,7 @@ def seek(
     role: str,
     *,
     bridge: str = "",
+    bundle: str = "",
     seconds: float = START_SECONDS,
     grace: float = 0.0,
 ) -> Waiting[Meeting]:
@@ -247,6 +248,7 @@ def seek(
 
     Args:
         bridge: Under which id requests will be asked.
+        bundle: Whose spells they are about; "" = everything.
         seconds: For how long; about so, because a start under way is waited for.
         grace: For how long somebody else is expected to start one.
 
@@ -255,7 +257,7 @@ def seek(
     """
     began = time.monotonic()
     deadline = began + seconds
-    line = hello(role, bridge)
+    line = hello(role, bridge, bundle)
     lock = SpawnLock(address.state)
     reap()
     try:

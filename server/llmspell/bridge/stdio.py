@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from llmspell.bridge.catalogue import KeptCatalogue
-from llmspell.bridge.handshake import Handshake
+from llmspell.bridge.handshake import WISHES, Handshake
 from llmspell.bridge.hello import BRIDGE, PRIVATE, STOPPED, UnreachableError
 from llmspell.bridge.ledger import Asked, Ledger
 from llmspell.bridge.lines import (
@@ -69,10 +69,14 @@ class Bridge:
             and the client is owed an answer or asks something.
         stdin: Descriptor the client writes to.
         stdout: Descriptor the client reads from.
+        bundle: Whose spells the client is served; "" = everything.
     """
 
-    def __init__(self, address: Address, stdin: int = 0, stdout: int = 1) -> None:
+    def __init__(
+        self, address: Address, stdin: int = 0, stdout: int = 1, *, bundle: str = ""
+    ) -> None:
         self._address = address
+        self._bundle = bundle
         self._stdin = stdin
         self._stdout = stdout
         self._owner: Link | None = None
@@ -248,6 +252,8 @@ class Bridge:
         key = key_of(message["id"])
         if method == "initialize":
             self._handshake.begin(message)
+        elif method in WISHES:
+            self._handshake.wish(key, message)
         if self._owner is not None and not self._ledger.is_owing:
             self._owner.relax(time.monotonic())
         asked = self._ledger.add(key, message["id"], line, is_standing=method == _STANDING)
@@ -281,7 +287,9 @@ class Bridge:
     def _seek(self, grace: float = 0.0) -> None:
         bridge = self._ledger.bridge
         self._asked_as = bridge
-        self._search = Search(seek(self._address, "mcp", bridge=bridge, grace=grace))
+        self._search = Search(
+            seek(self._address, "mcp", bridge=bridge, bundle=self._bundle, grace=grace)
+        )
         self._advance()
 
     def _advance(self) -> None:
@@ -306,6 +314,9 @@ class Bridge:
             self._own.add(self._handshake.shown_key)
         for line in shown:
             owner.send(line)
+        for key, line in self._handshake.wishes():
+            self._own.add(key)
+            owner.send(line)
         if self._kept is not None and self._kept.given_tools is not None:
             self._own.add(self._tools_key)
             identifier = self._tools_key.encode()
@@ -322,7 +333,7 @@ class Bridge:
     def _answer_without_owner(self) -> None:
         """Answer what can be answered from what the last owner said."""
         if self._kept is None:
-            self._kept = KeptCatalogue(self._address.state)
+            self._kept = KeptCatalogue(self._address.state, self._bundle)
             accepted = self._handshake.accepted
             if accepted is not None:
                 self._kept.use_handshake(accepted)
@@ -397,7 +408,7 @@ class Bridge:
                 self._own.discard(key)
                 if key == self._tools_key:
                     self._compare_tools(line)
-                elif not good:
+                elif not good and key == self._handshake.shown_key:
                     print("llmspell: the owner refuses the handshake", file=sys.stderr, flush=True)
                 return False
             self._handshake.answered(key, good=good)
@@ -456,9 +467,9 @@ class Bridge:
             self._seek(SUCCESSOR_SECONDS if lost.is_kept else 0.0)
 
 
-def main(address: Address) -> int:
+def main(address: Address, bundle: str = "") -> int:
     """Be the bridge on stdin and stdout; return the exit status."""
     try:
-        return Bridge(address).run()
+        return Bridge(address, bundle=bundle).run()
     except KeyboardInterrupt:
         return 130

@@ -46,7 +46,20 @@ def hoist(arguments: list[str]) -> tuple[list[str], list[str]]:
     return options, rest
 
 
-def _bridge(given: dict[str, str]) -> int:
+def _bundle(rest: list[str]) -> str | None:
+    """Return whose bridge a command line means ("" = everything's); None when it means none."""
+    match rest:
+        case ["stdio"]:
+            return ""
+        case ["stdio", "--bundle", name] if name and not name.startswith("-"):
+            return name
+        case ["stdio", named] if named.startswith("--bundle=") and named != "--bundle=":
+            return named.removeprefix("--bundle=")
+        case _:
+            return None
+
+
+def _bridge(given: dict[str, str], bundle: str) -> int:
     from llmspell.bridge.meeting import Address
     from llmspell.bridge.stdio import main
 
@@ -54,7 +67,7 @@ def _bridge(given: dict[str, str]) -> int:
     if "--config" in given:
         given["--config"] = os.path.abspath(given["--config"])
     passed = [part for option in given.items() for part in option]
-    return main(Address.find(project, state, passed))
+    return main(Address.find(project, state, passed), bundle)
 
 
 def main() -> NoReturn:
@@ -66,8 +79,9 @@ def main() -> NoReturn:
         print(f"llmspell {__version__}")
         sys.exit(0)
     given = dict(zip(options[::2], options[1::2], strict=True))
-    if rest == ["stdio"]:
-        sys.exit(_bridge(given))
+    bundle = _bundle(rest)
+    if bundle is not None:
+        sys.exit(_bridge(given, bundle))
     if rest[:1] == ["own"]:
         from llmspell.cli.own import main as own
 

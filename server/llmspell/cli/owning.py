@@ -60,7 +60,8 @@ class McpDoor:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._endpoint: McpEndpoint | None = None
+        self._endpoints: dict[str, McpEndpoint] = {}
+        """By bundle, "" = everything; each made when the first client asks for it."""
         self._detach: Callable[[], None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -70,16 +71,19 @@ class McpDoor:
         """Serve one connection: the role `mcp`."""
         from llmspell.endpoints.mcp.stdio import serve_stream
 
-        await serve_stream(reader, writer, self._open(), bridge=hello.bridge)
+        endpoint = self._open(hello.bundle)
+        await serve_stream(reader, writer, endpoint, bridge=hello.bridge)
 
-    def _open(self) -> McpEndpoint:
+    def _open(self, bundle: str) -> McpEndpoint:
         from llmspell.endpoints.mcp.server import McpEndpoint
 
-        if self._endpoint is None:
-            self._endpoint = McpEndpoint(self._host)
+        if self._detach is None:
             self._detach = self._host.on_change(lambda _: self._keep_answers())
+        endpoint = self._endpoints.get(bundle)
+        if endpoint is None:
+            endpoint = self._endpoints[bundle] = McpEndpoint(self._host, bundle=bundle)
             self._keep_answers()
-        return self._endpoint
+        return endpoint
 
     def _keep_answers(self) -> None:
         """Write what a client is answered first, in a moment, so that changes in a row are one."""
@@ -87,13 +91,17 @@ class McpDoor:
             self._keeping = asyncio.ensure_future(self._write_answers())
 
     async def _write_answers(self) -> None:
+        from llmspell.endpoints.mcp.bundles import bundles_of
         from llmspell.endpoints.mcp.opening import opening_answers
 
-        assert self._endpoint is not None
         await asyncio.sleep(KEEP_SECONDS)
+        project = self._host.project
+        # Of those that are none nothing is kept: anybody may ask for one.
+        known = bundles_of(self._host.catalogue(), project.settings.mcp.bundles)
         try:
-            answers = await opening_answers(self._endpoint)
-            write_catalogue(self._host.project.state, answers)
+            for bundle, endpoint in list(self._endpoints.items()):
+                if not bundle or bundle in known:
+                    write_catalogue(project.state, await opening_answers(endpoint), bundle)
         except (OSError, TimeoutError) as error:
             # Only a start that is slow misses it.
             _log.warning("the answers for bridges could not be kept: %s", error)
@@ -105,8 +113,8 @@ class McpDoor:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
 
 
 class HttpDoor:
@@ -187,6 +195,7 @@ class HttpDoor:
                     sessions=settings.sessions,
                     session_idle=settings.session_idle,
                     streams=settings.streams,
+                    resume_within=settings.resume_within,
                 ),
             )
         except BaseException:  # a cancelled start too must leave no socket behind

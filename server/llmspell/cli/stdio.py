@@ -23,28 +23,32 @@ def stdio(
         bool,
         typer.Option("--standalone", help="Own the state directory in this process: no bridge."),
     ] = False,
+    bundle: Annotated[
+        str,
+        typer.Option("--bundle", metavar="NAME", help="Serve the spells of this bundle alone."),
+    ] = "",
 ) -> None:
     """Speak MCP on stdin and stdout, through the owner; one is started when there is none."""
     if not standalone:
         from llmspell.bridge.stdio import main
 
-        raise typer.Exit(main(place_of(context).address()))
+        raise typer.Exit(main(place_of(context).address(), bundle))
     from llmspell.cli.logs import set_up_logging
     from llmspell.cli.owning import run_loop
 
     project = place_of(context).open()
     set_up_logging(project.settings.log)
-    run_loop(_standalone(project))
+    run_loop(_standalone(project, bundle))
 
 
-async def _standalone(project: Project) -> None:
+async def _standalone(project: Project, bundle: str) -> None:
     from llmspell.cli.owning import owning
     from llmspell.endpoints.mcp.stdio import serve_stdio
 
     async with owning(project) as (owner, _), owner.signals():
         # Others attach meanwhile as to any owner; this client's leaving ends it.
         serving = asyncio.ensure_future(owner.serve())
-        speaking = asyncio.ensure_future(serve_stdio(owner.host))
+        speaking = asyncio.ensure_future(serve_stdio(owner.host, bundle=bundle))
         try:
             await asyncio.wait([serving, speaking], return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -29,6 +28,7 @@ from llmspell import __version__
 from llmspell.endpoints.a2a.routes import routes as a2a_routes
 from llmspell.endpoints.auth.authenticator import Authenticator
 from llmspell.endpoints.auth.bind import check_bind
+from llmspell.endpoints.auth.documents import documents
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.auth.host_rule import HostRule
 from llmspell.endpoints.limits import RateLimit
@@ -38,9 +38,6 @@ from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError
 from llmspell.host.interface import DoorHost
-from llmspell.values import Object
-
-DOCUMENT_CACHE = "public, max-age=60"
 
 SECURITY_HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
 """On every answer, of whichever door."""
@@ -131,7 +128,7 @@ def build_doors(
         Route("/mcp/", mcp),
         Route("/mcp/{bundle}", bundles),
         Route("/mcp/{bundle}/", bundles),
-        *(_document(path, value) for path, value in gate.auth.documents().items()),
+        *documents(gate.auth.documents()),
         *a2a_routes(host, gate, default_skill=default_skill, public_url=public_url),
     ]
     app = Starlette(
@@ -160,17 +157,6 @@ def build_app(
     """
     rule = rule or HostRule()
     return build_doors(host, gate=Gate(auth), rule=rule, default_skill=default_skill).app
-
-
-def _document(path: str, value: Object) -> Route:
-    answer = msgspec.json.encode(value)
-
-    async def document(_: Request) -> Response:
-        return Response(
-            answer, headers={"cache-control": DOCUMENT_CACHE}, media_type="application/json"
-        )
-
-    return Route(path, document)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

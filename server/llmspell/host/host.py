@@ -54,6 +54,7 @@ from llmspell.runs.castable import Castable
 from llmspell.runs.casting import Casting
 from llmspell.runs.journal import copied, read_journal
 from llmspell.runs.live import LiveRun
+from llmspell.runs.log import ListKind
 from llmspell.runs.record import Outcome, Run, RunState, new_run_id
 from llmspell.runs.services import Services
 from llmspell.runs.turns import Turns
@@ -109,6 +110,7 @@ class Host:
             suggest=book.suggest,
             castable_of=self._versions.of,
             resource_changed=self._resource_changed,
+            list_changed=self._list_changed,
             new_live=self._new_live,
             history=project.settings.runs.history,
             ask_seconds=project.settings.runs.ask,
@@ -505,14 +507,17 @@ class Host:
     def _resource_changed(self, tenant: str, uri: str) -> None:
         self.library.updated(uri, tenant)
 
+    def _list_changed(self, kind: ListKind) -> None:
+        self.library.list_changed(kind)
+
     async def _begin(self, *, watch: bool) -> None:
         await self._book.reload()
         await self._running.recover()
         await self._chores.schedules.begin()
+        self.library.begin(watch=watch)
         if watch:
             self._chores.begin()
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
-            self.library.begin_watching()
 
     async def _watch(self) -> None:
         try:
@@ -648,8 +653,13 @@ class Host:
         caller = caller or local_caller()
         casting = self._prepare(castable, input, caller, timeout)
         run = casting.live.run
-        digest = digest_of(castable.version, run.input)
-        run.key = key if key is not None else joining_key(digest)
+        if key is not None:
+            # Whatever became of the spell since: who asks again, perhaps a bridge after its owner
+            # was killed, means the run that was begun then.
+            run.key, digest = key, digest_of(run.input)
+        else:
+            digest = digest_of(run.input, version=castable.version)
+            run.key = joining_key(digest)
         found = await self._keys.find(caller, castable.name, run.key, digest)
         if found is not None:
             try:

@@ -98,8 +98,12 @@ def joining_key(digest: bytes) -> str:
     return f"join:{digest.hex()}"
 
 
-def digest_of(version: str, input: JSON) -> bytes:
-    """Return what tells one cast of a spell from another."""
+def digest_of(input: JSON, *, version: str = "") -> bytes:
+    """Return what tells one cast of a spell from another.
+
+    Args:
+        version: Of the spell, where a cast of another one is not the same.
+    """
     return hashlib.sha256(version.encode() + b"\0" + canonical(input)).digest()
 
 

@@ -39,6 +39,7 @@ from llmspell.host.shelf import SOURCE_TYPE, PromptEntry, ResourceEntry, Shelf
 from llmspell.host.skills import SKILL_TYPE, Skill, skills_of
 from llmspell.host.spellbook import Spellbook
 from llmspell.runs.castable import Castable
+from llmspell.runs.log import ListKind
 from llmspell.runs.parts import variables_schema
 from llmspell.runs.record import Event, Outcome
 from llmspell.security.principals import Caller
@@ -92,8 +93,8 @@ class ProjectLibrary:
         self._documented: tuple[Catalogue, Mapping[str, Skill]] | None = None
         self._listeners: list[Callable[[str, str | None], None]] = []
         self._watcher: asyncio.Task[None] | None = None
-        self._list_changed: list[Callable[[], None]] = []
-        book.on_change(self._catalogue_changed)
+        self._detach: Callable[[], None] = lambda: None
+        self._list_listeners: list[Callable[[ListKind], None]] = []
 
     # -- resources
 
@@ -333,27 +334,38 @@ class ProjectLibrary:
 
         return end
 
-    def on_files(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` when files came to the list or left it; return what ends that."""
-        self._list_changed.append(listener)
+    def on_list(self, listener: Callable[[ListKind], None]) -> Callable[[], None]:
+        """Call `listener` with what changed beside the catalogue: resources when files came or
+        went, and whatever list a run says has changed. Return what ends that.
+        """
+        self._list_listeners.append(listener)
 
         def end() -> None:
-            if listener in self._list_changed:
-                self._list_changed.remove(listener)
+            if listener in self._list_listeners:
+                self._list_listeners.remove(listener)
 
         return end
+
+    def list_changed(self, kind: ListKind) -> None:
+        """Tell that a list changed."""
+        for listener in list(self._list_listeners):
+            listener(kind)
 
     def updated(self, uri: str, tenant: str | None = None) -> None:
         """Tell that a resource's content changed."""
         for listener in list(self._listeners):
             listener(uri, tenant)
 
-    def begin_watching(self) -> None:
-        """Begin to watch the published files."""
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+    def begin(self, *, watch: bool) -> None:
+        """Begin to follow the spellbook, and with `watch` the published files."""
+        self._shelf = self._book.shelf
+        self._detach = self._book.on_change(self._catalogue_changed)
+        if watch:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
-        """Watch nothing any more. Closing twice is no error."""
+        """Follow nothing any more. Closing twice is no error."""
+        self._detach()
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -367,8 +379,7 @@ class ProjectLibrary:
 
     def _files_changed(self, uris: Sequence[str], is_list_changed: bool) -> None:
         if is_list_changed:
-            for listener in list(self._list_changed):
-                listener()
+            self.list_changed("resources")
         for uri in uris:
             self.updated(uri)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from llmspell.runs.log import ListKind
 from llmspell.security.principals import Caller
 from llmspell.values import Object
 
@@ -206,6 +207,10 @@ class Library(Protocol):
         """
         ...
 
-    def on_files(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` when files came to the list or left it; return what ends that."""
+    def on_list(self, listener: Callable[[ListKind], None]) -> Callable[[], None]:
+        """Call `listener` with each list that changed beside the catalogue: `resources` when files
+        came or went, and `tools`, `prompts` or `resources` when a run says so.
+
+        Returns what ends that.
+        """
         ...

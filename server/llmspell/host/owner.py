@@ -51,6 +51,8 @@ class Hello(msgspec.Struct, omit_defaults=True):
     """What the client wants to speak; only a client says it."""
     bridge: str = ""
     """The id under which a bridge asks; only a bridge says it."""
+    bundle: str = ""
+    """The bundle whose spells a client wants to be served; "" = everything."""
     keeper: bool = False
     """Whether another owner comes in this one's place when it is killed."""
 

@@ -392,7 +392,7 @@ class Schedules:
                 key=_key(plan, due),
             )
         except IdempotencyConflict as error:
-            # It was begun before a restart, with a version of the spell that is no more.
+            # It was begun before a restart, with what its schedule gave it then.
             await self._done(plan, due, run_id=error.data.get("run_id"))
             return
         except LlmspellError as error:

@@ -31,6 +31,9 @@ class StoredProgram(msgspec.Struct, frozen=True):
     """Of the engine that recorded runs of it."""
 
 
+_MOST_LOADED = 64
+_MOST_STORED = 4096
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StoredProgram).decode
 
@@ -42,7 +45,8 @@ class Versions:
         self._store = store
         self._engine = engine
         self._book = book
-        self._stored: set[str] = set()
+        # The newest ones only: every edit and every source text that is cast is a version.
+        self._stored: dict[str, None] = {}
         self._loaded: dict[str, Castable] = {}
 
     def writes(self, castable: Castable) -> Sequence[Write]:
@@ -58,7 +62,9 @@ class Versions:
     def stored(self, castable: Castable) -> None:
         """Note that a castable's version is stored."""
         if castable.program is not None:
-            self._stored.add(castable.program.version)
+            if len(self._stored) >= _MOST_STORED:
+                del self._stored[next(iter(self._stored))]
+            self._stored[castable.program.version] = None
 
     async def of(self, run: Run) -> Castable:
         """Return the version of a spell that a run was begun with.
@@ -72,7 +78,10 @@ class Versions:
             return published
         cached = self._loaded.get(run.spell_version)
         if cached is None:
-            cached = self._loaded[run.spell_version] = await self._load(run)
+            cached = await self._load(run)
+            if len(self._loaded) >= _MOST_LOADED:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[run.spell_version] = cached
         return cached
 
     async def _load(self, run: Run) -> Castable:

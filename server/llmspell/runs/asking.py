@@ -68,7 +68,7 @@ class Asking:
         if row is not None:
             return row.record.value
         if effect.request is not None:
-            check_client(self._work.live.run, str(effect.request.get("method")))
+            check_client(self._work.live.run)
         await self._work.act()
         clock = self._work.services.clock
         begun = self._work.journal.begun(key)
@@ -118,7 +118,7 @@ class Asking:
                 return self._work.live.run.answers.get(question.key)
 
 
-def check_client(run: Run, method: str) -> None:
+def check_client(run: Run) -> None:
     """Check that a run has a client of its own, which is sent what only MCP has.
 
     Raises:
@@ -126,7 +126,7 @@ def check_client(run: Run, method: str) -> None:
     """
     if run.door != "mcp":
         raise SpellRaised(
-            f"ctx:client({method!r}): the run has no MCP client: it came from {run.door!r}",
+            f"ctx:client: the run has no MCP client: it came from {run.door!r}",
             hint="only what an MCP client casts itself can reach it; ask a person with ctx:ask",
         )
 

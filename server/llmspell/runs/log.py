@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal, TypeAlias
 
 from llmspell.clock import Clock
 from llmspell.runs.record import Event
@@ -23,13 +24,16 @@ KINDS = frozenset(
         "step.started",  # {name}
         "step.ended",  # {name}
         "notice",  # {method, params}: a notification to the client that casts the run
-        "changed",  # {uri}: what a resource holds was changed
+        "changed",  # {uri} or {list}: what a resource holds, or what is in a list, was changed
         "question",  # {id, run_id, message, schema, expires_at, name?, url?, request?}
         "answer",  # {id, run_id, action, by}: how the question ended; by = whose principal
         "resumed",  # {reason}: restart, answer, time, fork or continued
     }
 )
 """What an event can be."""
+
+ListKind: TypeAlias = Literal["tools", "prompts", "resources"]
+"""What clients are shown lists of."""
 
 
 class RunLog:

@@ -44,7 +44,11 @@ _T = TypeVar("_T")
 _SCOPES = ("spell", "session", "user", "shared", "run")
 _LEVELS = ("debug", "info", "warn", "error")
 _PART_KEYS = frozenset({"text", "data", "name", "media_type", "append", "last"})
-_METHOD = re.compile(r"[A-Za-z$_][\w./$-]{0,127}")
+_NOTICE = re.compile(r"notifications/[A-Za-z_/]{1,100}")
+_LIST_CHANGES = {
+    f"notifications/{kind}/list_changed": kind for kind in ("tools", "prompts", "resources")
+}
+_CLIENT_REQUESTS = ("elicitation/create", "roots/list", "sampling/createMessage")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _WRITE_KEYS = frozenset({"scope", "key", "value", "delete", "ttl"})
 MAX_SLEEP_SECONDS = 366 * 86_400.0
@@ -296,12 +300,15 @@ def _ask(arguments: _Arguments) -> Effect:
 
 def _client(arguments: _Arguments) -> Effect:
     method = arguments.text("method")
-    if not _METHOD.fullmatch(method):
-        raise arguments.wrong("method", "a method of the protocol, as 'roots/list'")
+    if method not in _CLIENT_REQUESTS and not _NOTICE.fullmatch(method):
+        allowed = ", ".join(_CLIENT_REQUESTS)
+        raise arguments.wrong("method", f"one of {allowed}, or begin with 'notifications/'")
     params: Any = arguments.get("params")
     if not isinstance(params, dict):
         raise arguments.wrong("params", "a table of named values")
     request: Object = {"method": method, "params": params}
+    if method in _LIST_CHANGES:  # for everybody, and not for who casts the run
+        return Record(kind="changed", data={"list": _LIST_CHANGES[method]})
     if method.startswith("notifications/"):
         return Record(kind="notice", data=request)
     return Ask(message=f"a request to the client: {method}", request=request)

@@ -225,8 +225,8 @@ class Performer:
         return render(effect.text, effect.data)
 
     async def _record(self, effect: Record, key: str) -> None:
-        if effect.kind == "notice":
-            check_client(self._work.live.run, str(effect.data.get("method")))
+        if effect.kind == "notice" or "list" in effect.data:
+            check_client(self._work.live.run)
         self._records += 1
         own = self._work.castable.spec.limits.log_events
         limit = min(own or sys.maxsize, self._work.services.limits.log_events)
@@ -244,7 +244,9 @@ class Performer:
                 hint="write less, or raise limits.log_bytes",
             )
         self._work.live.note(effect.kind, effect.data, key)
-        if effect.kind == "changed":
+        if effect.kind == "changed" and "list" in effect.data:
+            self._work.services.list_changed(effect.data["list"])
+        elif effect.kind == "changed":
             self._work.services.resource_changed(self._work.live.run.tenant, effect.data["uri"])
 
     # -- casting

@@ -13,6 +13,7 @@ from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable
 from llmspell.runs.journal import Journal, read_journal
 from llmspell.runs.live import LiveRun
+from llmspell.runs.log import ListKind
 from llmspell.runs.record import Run
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import ScriptLimits
@@ -47,6 +48,8 @@ class Services:
     """Every run that somebody has open: there is one object of each, parked or not."""
     resource_changed: Callable[[str, str], None]
     """Told that a run changed what a resource holds: its tenant and the URI."""
+    list_changed: Callable[[ListKind], None]
+    """Told that a run says a list has changed."""
     history: int
     """Effects one run may record."""
     ask_seconds: float

@@ -4,6 +4,10 @@ A script holds a slot while it computes and none while it waits for an effect,
 so a cast that waits for a child never keeps the child waiting. What is under
 way goes before what is new: a new script waits in a queue of bounded length,
 and until there is room for a worker of its own.
+
+Most scripts compute for less than a millisecond. More of them at once than there
+are processors for are done no sooner, and empty each other's caches. So only so
+many begin at once, and who comes then is patient for a moment.
 """
 
 from __future__ import annotations
@@ -11,8 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from llmspell.errors import LimitBusy
+
+PATIENCE_SECONDS = 0.01
+"""How long a script waits for a processor before it computes beside those that have them all."""
 
 _RETRY_SECONDS = 1
 
@@ -22,6 +30,8 @@ class Slots:
 
     Args:
         count: Scripts that may compute at the same time.
+        prompt: Of these, how many begin at once; the others wait for `PATIENCE_SECONDS` at most.
+            As many as may compute when None.
         queue: New scripts that may wait.
         reserve: Called before a new script is given its slot: sets room for it aside and
             returns True, or returns False; it is asked again at the next `wake`.
@@ -32,20 +42,24 @@ class Slots:
         self,
         count: int,
         *,
+        prompt: int | None = None,
         queue: int,
         reserve: Callable[[], bool],
         unreserve: Callable[[], None],
     ) -> None:
-        self._free = count
+        self._count = count
+        self._prompt = count if prompt is None else min(prompt, count)
+        self._held: list[float] = []
         self._queue = queue
         self._reserve = reserve
         self._unreserve = unreserve
-        self._under_way: deque[asyncio.Future[None]] = deque()
-        self._new: deque[asyncio.Future[None]] = deque()
+        self._under_way: deque[_Waiter] = deque()
+        self._new: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def take(self, *, is_new: bool) -> None:
-        """Return once there is a slot.
+    async def take(self, *, is_new: bool) -> float:
+        """Return once there is a slot: what it is to be given back with.
 
         Args:
             is_new: Whether the script begins and nobody under way waits for it.
@@ -55,57 +69,99 @@ class Slots:
         """
         if self._is_closed:
             raise LimitBusy("the script engine is closed", hint="")
+        now = asyncio.get_running_loop().time()
+        is_full = is_new and len(self._new) >= self._queue
         # Whoever is under way waits only when no slot is free.
-        if self._free and (not is_new or (not self._new and self._reserve())):
-            self._free -= 1
-            return
-        if is_new and len(self._new) >= self._queue:
+        if self._is_free(now, patient=not is_full) and (
+            not is_new or (not self._new and self._reserve())
+        ):
+            self._held.append(now)
+            return now
+        if is_full:
             raise LimitBusy(
                 f"{len(self._new)} casts wait for their turn, which is the limit",
                 data={"retry_after": _RETRY_SECONDS, "limit": "limits.queue"},
             )
         queue = self._new if is_new else self._under_way
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), now + PATIENCE_SECONDS)
         queue.append(waiter)
+        self._look_at(waiter.until)
         try:
-            await waiter
+            return await waiter.slot
         except BaseException:
+            slot = waiter.slot
             if waiter in queue:
                 queue.remove(waiter)
-            elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            elif slot.done() and not slot.cancelled() and slot.exception() is None:
                 if is_new:
                     self._unreserve()
-                self.give_back()
+                self.give_back(slot.result())
             raise
 
-    def give_back(self) -> None:
+    def give_back(self, slot: float) -> None:
         """Give a slot back."""
-        self._free += 1
+        self._held.remove(slot)
         self.wake()
 
     def wake(self) -> None:
         """Let go on who can: a slot or room for a worker has become free."""
-        while self._free:
-            if _has_waiter(self._under_way):
-                waiter = self._under_way.popleft()
-            elif _has_waiter(self._new) and self._reserve():
-                waiter = self._new.popleft()
-            else:
+        if not (self._under_way or self._new):
+            return
+        now = asyncio.get_running_loop().time()
+        while True:
+            is_new = not _has_waiter(self._under_way)
+            queue = self._new if is_new else self._under_way
+            if not _has_waiter(queue):
                 return
-            self._free -= 1
-            waiter.set_result(None)
+            waiter = queue[0]
+            if not self._is_free(now, patient=now < waiter.until):
+                self._look_at(waiter.until)
+                return
+            if is_new and not self._reserve():
+                return
+            queue.popleft()
+            self._held.append(now)
+            waiter.slot.set_result(now)
 
     def close(self) -> None:
         """Refuse who waits, and who comes."""
         self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         for waiter in (*self._under_way, *self._new):
-            if not waiter.done():
-                waiter.set_exception(LimitBusy("the script engine is closed", hint=""))
+            if not waiter.slot.done():
+                waiter.slot.set_exception(LimitBusy("the script engine is closed", hint=""))
         self._under_way.clear()
         self._new.clear()
 
+    def _is_free(self, now: float, *, patient: bool) -> bool:
+        """Return whether there is a slot for who is patient, or for who is not any more."""
+        if len(self._held) < self._prompt:
+            return True
+        if len(self._held) >= self._count:
+            return False
+        # What has computed for long may go on for long: nobody waits for that.
+        since = now - PATIENCE_SECONDS
+        return not patient or sum(slot > since for slot in self._held) < self._prompt
 
-def _has_waiter(queue: deque[asyncio.Future[None]]) -> bool:
-    while queue and queue[0].done():  # canceled, and not yet gone
+    def _look_at(self, time: float) -> None:
+        """Look again when the patience of who waits is at its end."""
+        if self._timer is None and len(self._held) < self._count:
+            self._timer = asyncio.get_running_loop().call_at(time, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.wake()
+
+
+class _Waiter(NamedTuple):
+    """Who waits, and until when it is patient."""
+
+    slot: asyncio.Future[float]
+    until: float
+
+
+def _has_waiter(queue: deque[_Waiter]) -> bool:
+    while queue and queue[0].slot.done():  # canceled, and not yet gone
         queue.popleft()
     return bool(queue)

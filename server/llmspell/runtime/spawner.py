@@ -16,16 +16,10 @@ _END_SECONDS = 5.0
 """How long the zygote may take to end before it is killed."""
 
 
-_TUNABLES = "glibc.malloc.tcache_count=1000"
-"""A Lua state is thousands of small blocks of a few sizes, made and freed as a whole: kept in the
-thread's cache, which holds 7 of a size otherwise, they cost a third less. Other libraries ignore it.
-"""
-
-
 def _environment() -> dict[str, str]:
     """Return all a worker's environment holds: no key, no home, and a fixed time zone."""
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    return {"PYTHONPATH": path, "TZ": "UTC0", "GLIBC_TUNABLES": _TUNABLES}
+    return {"PYTHONPATH": path, "TZ": "UTC0"}
 
 
 class Spawner:

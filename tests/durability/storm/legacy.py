@@ -297,6 +297,20 @@ class LegacyHttp(Client):
         await self.storm.attempt(end)
         self._session = ""
 
+    async def begins_sessions(self, count: int) -> list[str]:
+        """Begin so many sessions and return them."""
+        begun: list[str] = []
+        for _ in range(count):
+            self._session = ""
+            await self.ask("ping", {})
+            begun.append(self._session)
+        return begun
+
+    async def ends_all(self) -> None:
+        """End every session that any client has begun."""
+        for self._session in self.storm.sessions - self.storm.deleted:
+            await self.ends_session()
+
     async def forgets_session(self) -> None:
         """Begin anew without having ended the session."""
         self._session = ""

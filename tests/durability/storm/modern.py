@@ -129,10 +129,10 @@ class ModernHttp(Client):
 
     async def half(self) -> None:
         """Send a part of a request, and break off or say nothing more."""
+        await self.storm.calm.wait()
         whole = request_bytes(
             *self._request("tools/call", self.called("echo", {"id": self.storm.new_id("half")}))
         )
-        await self.storm.calm.wait()
         try:
             connection = await Connection.to(self.storm.port)
             await connection.write(whole[: self.chance.randrange(1, len(whole))])

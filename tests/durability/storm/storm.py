@@ -50,7 +50,9 @@ class Storm:
     """Calls that are still to be made."""
     done: int = 0
     epoch: int = 0
-    """Grows with every kill of an owner, before and after it."""
+    """Grows with every kill of an owner, before it."""
+    killing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an owner is killed."""
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while HTTP is served."""
     seen: Counter[str] = field(default_factory=Counter[str])
@@ -73,6 +75,7 @@ class Storm:
     sessions: set[str] = field(default_factory=set[str])
     """Sessions that were opened."""
     _number: int = 0
+    _token: str = ""
 
     def take(self) -> bool:
         """Take one of the calls that are left; return whether there was one."""
@@ -169,8 +172,9 @@ class Storm:
 
     def authorization(self) -> dict[str, str]:
         """Return the header that lets in over HTTP."""
-        token = (self.project.state / "token").read_text(encoding="utf-8").strip()
-        return {"authorization": f"Bearer {token}"}
+        if not self._token:
+            self._token = (self.project.state / "token").read_text(encoding="utf-8").strip()
+        return {"authorization": f"Bearer {self._token}"}
 
     def unsure(self, id: str) -> None:
         """Note that a call is under way that will have to be cancelled; see `sure`."""

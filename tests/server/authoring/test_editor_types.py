@@ -10,7 +10,8 @@ import pytest
 from llmspell.authoring import vocabulary
 from llmspell.authoring.editor_types import render
 from llmspell.errors import SpecError, SpecUnknownKey
-from llmspell.spec.reading import Origin, read_spec
+from llmspell.spec.library import read_file
+from llmspell.spec.reading import Origin
 from llmspell.values import FunctionRef, Object
 from tools.generate_types import TYPES, main, outdated
 
@@ -35,6 +36,11 @@ PROBES: dict[str, tuple[Object, Object]] = {
     "Example": ({**spell, "examples": [example := {"input": {}}]}, example),
     "SequentialFields": (sequential := workflow("sequential", name="x"), sequential),
     "ParallelFields": (parallel := workflow("parallel", name="x"), parallel),
+    "PromptFields": (prompt := {"$kind": "prompt", "messages": "x"}, prompt),
+    "ResourceFields": (
+        resource := {"$kind": "resource", "uri": "a://b", "read": FunctionRef(1)},
+        resource,
+    ),
     "StepFields": (
         {"$kind": "workflow", "type": "sequential", "name": "x", "steps": [step := dict(STEP)]},
         step,
@@ -69,7 +75,7 @@ def test_a_declaration_may_hold_what_the_types_say_and_nothing_else(name: str) -
     table["surely_unknown"] = 1
     try:
         with pytest.raises(SpecUnknownKey) as refused:
-            read_spec(declaration, Origin("t.lua"), default_name="x")
+            read_file(declaration, Origin("t.lua"), default_name="x")
     finally:
         del table["surely_unknown"]
     allowed = re.search(r"Allowed: (.*)", refused.value.hint)
@@ -81,7 +87,7 @@ def test_a_declaration_may_hold_what_the_types_say_and_nothing_else(name: str) -
         for key, value in (("net", ["a"]), ("secrets", ["a"]), ("files", {"read": ["a"]})):
             unsaid.remove(key)
             with pytest.raises(SpecError):
-                read_spec({**spell, "needs": {key: value}}, Origin("t.lua"))
+                read_file({**spell, "needs": {key: value}}, Origin("t.lua"))
     assert declared - set(allowed[1].split(", ")) <= {"params"}
     assert unsaid == set()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmspell.bridge.catalogue import FILE_NAME, KeptCatalogue, write_catalogue
+from llmspell.bridge.catalogue import KeptCatalogue, file_name, write_catalogue
 from tests.support.mcp import ENVELOPE, LEGACY, MODERN
 from tests.support.owners import INITIALIZE, OwnedProject, wait_until
 
@@ -63,7 +63,7 @@ def test_whatever_else_is_asked_waits_for_the_owner(kept: KeptCatalogue) -> None
     "text", ["", "[]", "{}", '{"build":"0","answers":{}}', '{"build":"0.0.0"', "\0"]
 )
 def test_a_file_that_cannot_be_used_answers_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE_NAME).write_text(text, encoding="utf-8")
+    (tmp_path / file_name()).write_text(text, encoding="utf-8")
     kept = KeptCatalogue(tmp_path)
     assert kept.answer(request("initialize", protocolVersion=LEGACY)) is None
     assert kept.answer(request("ping")) is None
@@ -75,7 +75,7 @@ def test_a_client_is_answered_before_its_owner_is_ready_and_told_what_has_change
     with project.bridge() as client:
         client.initialize()
         before = client.request("tools/list", {}, 1)["result"]
-        wait_until((project.state / FILE_NAME).exists, "the answers are kept")
+        wait_until((project.state / file_name()).exists, "the answers are kept")
     assert project.run("stop").returncode == 0
     (project.root / "spells" / "nap.lua").unlink()
     # Whoever starts owners holds this lock meanwhile.
@@ -96,4 +96,4 @@ def test_a_client_is_answered_before_its_owner_is_ready_and_told_what_has_change
             names = [
                 tool["name"] for tool in client.request("tools/list", {}, 3)["result"]["tools"]
             ]
-            assert names == ["hello"]
+            assert names == ["cast", "hello", "run_cancel", "run_result"]

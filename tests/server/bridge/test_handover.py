@@ -68,6 +68,23 @@ def test_a_client_that_listens_for_changes_goes_on_listening_with_the_next_owner
         assert changed["method"] == "notifications/tools/list_changed"
 
 
+def test_a_client_that_subscribed_to_a_resource_is_subscribed_with_the_next_owner(
+    project: OwnedProject,
+) -> None:
+    path = project.root / "spells" / "hello.lua"
+    with project.bridge() as client:
+        client.initialize()
+        assert client.request("resources/subscribe", {"uri": "spell://hello"}, 1)["result"] == {}
+        assert client.request("resources/subscribe", {"uri": "spell://nap"}, 2)["result"] == {}
+        assert client.request("resources/unsubscribe", {"uri": "spell://nap"}, 3)["result"] == {}
+        project.kill_owner()
+        assert client.cast("hello", {}, 4) == "Hello, world!"
+        path.write_text(path.read_text(encoding="utf-8") + "-- more\n", encoding="utf-8")
+        told = client.read()
+        assert told["method"] == "notifications/resources/updated"
+        assert told["params"] == {"uri": "spell://hello"}
+
+
 def test_a_cancelled_request_is_not_answered_by_the_next_owner(project: OwnedProject) -> None:
     with project.bridge() as client:
         client.initialize()

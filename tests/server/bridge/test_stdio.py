@@ -128,8 +128,10 @@ def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(shared: Owned
         assert client.request("ping", {}, 1)["result"] == {}
 
 
-def test_a_large_message_passes_both_ways(shared: OwnedProject) -> None:
-    with shared.bridge() as client:
+def test_a_large_message_passes_both_ways(project: OwnedProject) -> None:
+    with (project.root / "llmspell.toml").open("a", encoding="utf-8") as file:
+        file.write('[mcp]\nresult_bytes = "4MiB"\n')
+    with project.bridge() as client:
         client.initialize()
         name = "n" * 2_000_000
         assert client.cast("hello", {"name": name}, 1) == f"Hello, {name}!"
@@ -266,3 +268,39 @@ def test_the_owner_holds_nothing_of_the_client_that_started_it(project: OwnedPro
         assert ready, "the owner keeps the pipe open"
         assert end.read() == b""
     assert project.owner is not None
+
+
+def test_a_bridge_of_a_bundle_serves_its_spells_alone_whoever_owns(project: OwnedProject) -> None:
+    settings = '[mcp.bundles]\nsleepy = ["n*"]\n'
+    with (project.root / "llmspell.toml").open("a", encoding="utf-8") as file:
+        file.write(settings)
+
+    def names(client: BridgeClient) -> list[str]:
+        listed = client.request("tools/list", {}, "list")["result"]["tools"]
+        return [tool["name"] for tool in listed if not tool["name"].startswith(("cast", "run_"))]
+
+    with (
+        project.bridge("--bundle", "sleepy") as sleepy,
+        project.bridge("--bundle=none") as none,
+        project.bridge() as everything,
+    ):
+        for client in (sleepy, none, everything):
+            client.initialize()
+        assert names(sleepy) == ["nap"]
+        assert names(none) == []
+        assert names(everything) == ["hello", "nap"]
+        kept = project.state / "catalogue-sleepy.json"
+        wait_until(kept.exists, "the answers are kept")
+        assert not (project.state / "catalogue-none.json").exists()
+        project.kill_owner()
+        assert names(sleepy) == ["nap"]
+        assert project.owners_begun == 2
+
+
+def test_a_standalone_server_of_a_bundle_serves_its_spells_alone(project: OwnedProject) -> None:
+    with (project.root / "llmspell.toml").open("a", encoding="utf-8") as file:
+        file.write('[mcp.bundles]\nsleepy = ["n*"]\n')
+    with project.bridge("--standalone", "--bundle", "sleepy") as client:
+        client.initialize()
+        listed = client.request("tools/list", {}, 1)["result"]["tools"]
+        assert [tool["name"] for tool in listed] == ["cast", "nap", "run_cancel", "run_result"]

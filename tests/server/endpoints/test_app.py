@@ -97,7 +97,7 @@ async def test_an_application_that_has_not_begun_is_not_ready(tmp_path: Path) ->
             assert (await client.get("/readyz")).status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/nope", "/mcp/nope", "/"])
+@pytest.mark.parametrize("path", ["/nope", "/mcp/a/b", "/"])
 async def test_an_unknown_path_is_an_error_with_a_code_and_a_hint(
     client: httpx2.AsyncClient, path: str
 ) -> None:

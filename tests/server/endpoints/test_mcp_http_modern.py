@@ -160,7 +160,8 @@ async def test_an_envelope_that_does_not_fit_is_refused_every_time(
 async def test_a_version_that_is_not_served_is_refused_with_those_that_are(
     client: RawClient,
 ) -> None:
-    message = client.modern("tools/list", **{VERSION_KEY: "2099-01-01"})
+    meta: dict[str, Any] = {VERSION_KEY: "2099-01-01"}
+    message = client.modern("tools/list", **meta)
     answer = await client.send_modern(message, {"mcp-protocol-version": "2099-01-01"})
     assert problem(answer) == (400, -32022, message["id"])
     assert answer.json()["error"]["data"] == {"requested": "2099-01-01", "supported": [MODERN]}
@@ -228,7 +229,7 @@ async def test_a_notification_is_acknowledged_and_one_of_an_unknown_version_is_n
 
 
 async def test_a_response_answers_nothing_in_this_era(client: RawClient) -> None:
-    message = {"jsonrpc": "2.0", "id": 1, "result": {}}
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "result": {}}
     answer = await client.post(message, {"mcp-protocol-version": MODERN})
     assert problem(answer)[:2] == (400, -32600)
 

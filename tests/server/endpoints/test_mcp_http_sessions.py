@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -44,7 +45,8 @@ async def test_a_handshake_begins_a_session_that_cannot_be_guessed(client: RawCl
     first = client.session
     await client.initialize()
     assert client.session != first
-    assert client.session is not None and len(client.session) >= 32
+    assert client.session is not None
+    assert len(client.session) >= 32
     assert await status(client) == 200
 
 
@@ -77,7 +79,8 @@ async def test_a_call_is_made_in_the_session_it_came_in(client: RawClient) -> No
     said = answer.json()["result"]["structuredContent"]
     assert said["session"] == client.session
     assert said["message"]["client"] == {"name": "raw", "version": "1"}
-    named = await client.send(client.call("who", **{"llmspell/session": "mine"}))
+    meta: dict[str, Any] = {"llmspell/session": "mine"}
+    named = await client.send(client.call("who", **meta))
     assert named.json()["result"]["structuredContent"]["session"] == "mine"
 
 
@@ -211,22 +214,26 @@ async def test_a_session_that_was_deleted_does_not_come_back(tmp_path: Path) -> 
 
 
 async def test_one_session_too_many_ends_the_one_that_was_unused_longest(tmp_path: Path) -> None:
-    async with serving(tmp_path, limits=HttpLimits(sessions=2)) as site:
-        async with site.client() as client, site.client(1) as other:
-            await other.initialize()
-            await client.initialize()
-            oldest = client.session
-            await client.initialize()
-            second = client.session
-            client.session = oldest
-            assert await status(client) == 200  # now the second is the older
-            await client.initialize()
-            newest = client.session
-            found: dict[str | None, int] = {}
-            for client.session in (oldest, second, newest):
-                found[client.session] = await status(client)
-            assert found == {oldest: 200, second: 404, newest: 200}
-            assert await status(other) == 200
+    limits = HttpLimits(sessions=2)
+    async with (
+        serving(tmp_path, limits=limits) as site,
+        site.client() as client,
+        site.client(1) as other,
+    ):
+        await other.initialize()
+        await client.initialize()
+        oldest = client.session
+        await client.initialize()
+        second = client.session
+        client.session = oldest
+        assert await status(client) == 200  # now the second is the older
+        await client.initialize()
+        newest = client.session
+        found: dict[str | None, int] = {}
+        for client.session in (oldest, second, newest):
+            found[client.session] = await status(client)
+        assert found == {oldest: 200, second: 404, newest: 200}
+        assert await status(other) == 200
 
 
 async def test_sessions_that_are_in_use_are_not_ended_for_another(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from llmspell.endpoints.mcp.http import HttpLimits
 from tests.support.mcp import SECONDS, SPELLS, write_spell
-from tests.support.mcp_http import RawClient, Served, served, serving
+from tests.support.mcp_http import Event, RawClient, Served, served, serving
 
 PROGRESS = "notifications/progress"
 LIST_CHANGED = "notifications/tools/list_changed"
@@ -67,6 +68,7 @@ async def test_a_call_goes_on_when_its_connection_is_lost_and_its_answer_can_be_
     async with client.streaming(client.call("held", progressToken=1)) as stream:
         seen = await stream.until(PROGRESS)
     await let_go(client)
+    rest: list[Event] = []
     for _ in range(2):  # the connection may break again
         async with client.listening(seen.id) as again:
             rest = await again.rest()
@@ -105,6 +107,21 @@ async def test_an_answer_that_was_lost_with_its_server_is_waited_for_no_longer(
         assert told.data["id"] == held["id"]
         assert told.data["error"]["code"] == -32603
         assert "restarted" in told.data["error"]["message"]
+
+
+async def test_a_call_whose_client_stays_away_is_given_up(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, limits=HttpLimits(resume_within=0.01)) as site,
+        site.client() as client,
+    ):
+        await client.initialize()
+        held = client.call("held", progressToken=1)
+        async with client.streaming(held) as stream:
+            seen = await stream.until(PROGRESS)
+        assert (await site.ended_run()).state == "canceled"
+        async with client.listening(seen.id) as again:
+            [told] = await again.rest()
+        assert (told.data["id"], told.data["error"]["code"]) == (held["id"], -32800)
 
 
 @pytest.mark.parametrize("last", ["", "x", "a.b.c", "a.!.1", "deadbeef.g.7", "x.g.x"])
@@ -167,7 +184,8 @@ async def test_a_question_is_answered_by_a_client_that_lost_the_connection(
 
 
 async def test_an_answer_to_nothing_is_taken_and_dropped(client: RawClient) -> None:
-    for body in ({"result": {}}, {"error": {"code": 1, "message": "no"}}):
+    answers: list[dict[str, Any]] = [{"result": {}}, {"error": {"code": 1, "message": "no"}}]
+    for body in answers:
         answer = await client.send({"jsonrpc": "2.0", "id": "nothing", **body})
         assert answer.status_code == 202
 
@@ -177,21 +195,45 @@ async def add_spell(site: Served, directory: Path, name: str) -> None:
     await site.host.reload()
 
 
-async def test_a_notice_is_told_once_on_the_stream_that_was_opened_last(
+async def test_a_notice_is_told_on_the_stream_that_was_opened_last(
+    site: Served, client: RawClient, tmp_path: Path
+) -> None:
+    async with client.listening() as old, client.listening() as new:
+        await add_spell(site, tmp_path, "added")
+        first = await new.until(LIST_CHANGED)
+        await site.server.close()
+        assert LIST_CHANGED not in [event.method for event in await new.rest()]
+        assert await old.rest() == []
+    assert first.id
+
+
+async def test_the_stream_of_before_is_used_again_when_the_last_one_is_gone(
     site: Served, client: RawClient, tmp_path: Path
 ) -> None:
     async with client.listening() as old:
-        async with client.listening() as new:
-            await add_spell(site, tmp_path, "added")
-            await new.until(LIST_CHANGED)
-        await add_spell(site, tmp_path, "added2")
-        first = await old.until(LIST_CHANGED)
-        assert first.id
-    await add_spell(site, tmp_path, "added3")
-    async with client.listening() as later:  # it waited for the next stream
-        assert (await later.until(LIST_CHANGED)).id != first.id
+        async with client.listening():
+            pass
+        hearing = asyncio.ensure_future(old.until(LIST_CHANGED))
+        number = 0
+        async with asyncio.timeout(SECONDS):
+            while not hearing.done():  # the server does not know at once that the other is gone
+                number += 1
+                await add_spell(site, tmp_path, f"added{number}")
+        assert (await hearing).id
+
+
+async def test_a_notice_waits_for_the_next_stream_and_is_told_again_to_who_asks(
+    site: Served, client: RawClient, tmp_path: Path
+) -> None:
+    await add_spell(site, tmp_path, "added")
+    async with client.listening() as stream:
+        first = await stream.until(LIST_CHANGED)
+    await add_spell(site, tmp_path, "added2")
     async with client.listening(first.id) as again:
-        assert (await again.until(LIST_CHANGED)).id != first.id
+        second = await again.until(LIST_CHANGED)
+    assert second.id != first.id
+    async with client.listening(first.id) as again:
+        assert (await again.until(LIST_CHANGED)).id == second.id
 
 
 async def test_a_get_needs_a_client_that_takes_a_stream(client: RawClient) -> None:

@@ -22,8 +22,12 @@ SPELLS = {
         end }""",
     "tells": """
         return Spell.create { input = {}, run = function(_, ctx)
-          ctx:client "notifications/tools/list_changed"
+          ctx:client("notifications/message", { level = "info", data = "hello" })
           return "told"
+        end }""",
+    "changes": """
+        return Spell.create { input = {}, run = function(_, ctx)
+          ctx:client "notifications/prompts/list_changed"
         end }""",
     "refuses": """
         return Spell.create { input = {}, run = function(_, ctx)
@@ -68,10 +72,21 @@ async def test_a_notification_is_an_event_and_is_not_waited_for(host: Host) -> N
         handle = await host.start("tells", {}, caller=CLIENT)
         assert (await handle.result()).output == "told"
         notices = [event.data async for event in handle.events() if event.kind == "notice"]
-    assert notices == [{"method": "notifications/tools/list_changed", "params": {}}]
+    assert notices == [
+        {"method": "notifications/message", "params": {"level": "info", "data": "hello"}}
+    ]
 
 
-@pytest.mark.parametrize("name", ["samples", "tells", "calls_samples"])
+async def test_a_list_that_changed_is_told_to_all_who_follow_the_lists(host: Host) -> None:
+    told: list[str] = []
+    end = host.library.on_list(told.append)
+    async with asyncio.timeout(10):
+        assert (await host.cast("changes", {}, caller=CLIENT)).ok
+    end()
+    assert told == ["prompts"]
+
+
+@pytest.mark.parametrize("name", ["samples", "tells", "changes", "calls_samples"])
 async def test_who_is_no_mcp_client_is_sent_nothing(host: Host, name: str) -> None:
     caller = CLIENT if name == "calls_samples" else local_caller()
     async with asyncio.timeout(10):

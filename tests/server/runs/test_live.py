@@ -228,6 +228,16 @@ async def test_a_run_nobody_has_a_handle_of_is_not_written_until_it_ends(
     assert store.commits == []
 
 
+async def test_a_run_that_is_not_kept_ends_for_its_readers_and_leaves_nothing(
+    live: LiveRun, store: GatedStore
+) -> None:
+    live.enter("working")
+    await live.finish("completed", output="x", is_kept=False)
+    assert [event.kind async for event in live.log.read(0)] == ["state", "state"]
+    assert live.run.output == "x"
+    assert await listed(store) == []
+
+
 async def test_a_burst_of_events_of_a_saved_run_is_one_commit(
     live: LiveRun, store: GatedStore
 ) -> None:

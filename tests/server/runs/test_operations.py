@@ -58,6 +58,7 @@ NAMES = [
     "continue_as_new",
     "sleep",
     "log",
+    "changed",
     "progress",
     "emit",
     "template",
@@ -191,6 +192,11 @@ NAMES = [
         ),
         (
             "client",
+            {"method": "notifications/tools/list_changed", "params": {}},
+            Record(kind="changed", data={"list": "tools"}),
+        ),
+        (
+            "client",
             {"method": "notifications/message", "params": {"level": "info"}},
             Record(
                 kind="notice",
@@ -204,6 +210,7 @@ NAMES = [
             {"level": "warn", "message": "m", "fields": {"a": 1}},
             Record(kind="log", data={"level": "warn", "message": "m", "fields": {"a": 1}}),
         ),
+        ("changed", {"uri": "a://b"}, Record(kind="changed", data={"uri": "a://b"})),
         ("progress", {"done": 1}, Record(kind="progress", data={"done": 1})),
         (
             "progress",
@@ -281,8 +288,8 @@ def test_what_a_script_asks_for_is_understood(name: str, arguments: Any, effect:
         ("ask", {"message": "m", "url": "page"}, "'url' must be the address of a page"),
         ("ask", {"message": "m", "url": "https://x", "schema": {}}, "'schema' must be left out"),
         ("client", {"params": {}}, "client: 'method' must be a string"),
-        ("client", {"method": "a b", "params": {}}, "'method' must be a method of the protocol"),
-        ("client", {"method": "a", "params": [1]}, "'params' must be a table"),
+        ("client", {"method": "tools/call", "params": {}}, "'method' must be one of elicitation"),
+        ("client", {"method": "roots/list", "params": [1]}, "'params' must be a table"),
         ("ask", {"message": "m", "schema": "x"}, "ask: schema: a schema is a table of fields"),
         ("ask", {"message": "m", "schema": {"a": 1}}, "ask: schema.a: not a schema"),
         ("ask", {"message": "m", "schema": {"type": "string"}}, "'schema' must be that of an obj"),
@@ -293,6 +300,8 @@ def test_what_a_script_asks_for_is_understood(name: str, arguments: Any, effect:
         ("sleep", {"seconds": math.nan}, "'seconds' must be between 0 and 31622400"),
         ("log", {"level": "loud"}, "'level' must be one of debug, info, warn, error"),
         ("log", {"message": 5}, "'message' must be a string"),
+        ("changed", {"uri": ""}, "'uri' must be the URI of a resource"),
+        ("changed", {"uri": "a" * 2049}, "'uri' must be the URI of a resource"),
         ("progress", {}, "'done' must be a number"),
         ("progress", {"done": 1, "total": "2"}, "'total' must be a number"),
         ("emit", {}, "'part' must be a text or a table"),

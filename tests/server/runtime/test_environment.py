@@ -9,7 +9,8 @@ from tests.support.lua_scripts import Bench
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GLOBALS = """
-    Agent Content Log Schema Spell State Tool Workflow _G _VERSION assert coroutine error
+    Agent Content Log Prompt Resource Schema Spell State Tool Workflow _G _VERSION assert coroutine
+    error
     getmetatable ipairs json math next now os pairs parallel pcall print random rawequal rawget
     rawlen rawset require select setmetatable sleep string table template tonumber tostring type
     utf8 uuid xpcall
@@ -18,6 +19,8 @@ TABLES = {
     "Agent": "create get",
     "Content": "audio image list resource text",
     "Log": "debug error info warn",
+    "Prompt": "create",
+    "Resource": "create",
     "Schema": "any boolean enum integer list number object string",
     "Spell": "create get",
     "State": "delete get increment run scan session set shared transaction update user watch",

@@ -112,6 +112,7 @@ class MockedBook(Spellbook):
         # Nothing of a spellbook's own is used: all is asked of `inner`.
         self._inner = inner
         self._mocks: dict[str, Castable] = {}
+        self.shelf = inner.shelf
 
     @property
     def catalogue(self) -> Catalogue:
@@ -121,6 +122,10 @@ class MockedBook(Spellbook):
     def get(self, name: str) -> Castable | None:
         """Return the mock of a name, else what is published under it."""
         return self._mocks.get(name) or self._inner.get(name)
+
+    def part(self, label: str) -> Castable | None:
+        """Return a part of a published file by its label, or None."""
+        return self._inner.part(label)
 
     def suggest(self, name: str) -> str:
         """Return a hint for a name that nothing answers."""

@@ -35,7 +35,15 @@ async def examine(project: Project) -> list[Finding]:
         log = project.state / "log" / "owner.log"
         return [Finding("owner", "problem", "there is none", f"the end of {log} says why")]
     async with owner:
-        return [await _who(owner), *_spells(owner), await _database(owner)]
+        # It speaks with the libraries of a wire, which take long to load.
+        from llmspell.cli.doctor import catalogue
+
+        return [
+            await _who(owner),
+            *_spells(owner),
+            *catalogue.examine(owner.catalogue(), project.settings.mcp),
+            await _database(owner),
+        ]
 
 
 async def _who(owner: RemoteHost) -> Finding:

@@ -43,6 +43,18 @@ def can_ask(client: Client, question: Question) -> bool:
     return client.elicits_urls if question.url else client.elicits_forms
 
 
+def lacking_for(client: Client, questions: Sequence[Question]) -> Object:
+    """Return the capabilities that a client lacks for requests that only a client can answer.
+
+    A question to a person is none: it can be answered at another door.
+    """
+    return {
+        str(question.request["method"]).partition("/")[0]: {}
+        for question in questions
+        if question.request is not None and not can_ask(client, question)
+    }
+
+
 def input_requests(questions: Sequence[Question]) -> Object:
     """Return the questions as `inputRequests`, by name where the author gave one, else by id."""
     taken: Object = {}

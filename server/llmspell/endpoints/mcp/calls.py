@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 
 from llmspell.endpoints.mcp.asking import (
     can_ask,
     input_requests,
+    lacking_for,
     request_of,
     take_answers,
     wire_key,
@@ -71,6 +72,8 @@ class _Terms:
     """Seconds before the caller is given something else than the result; None = no end."""
     may_be_task: bool
     when_long: str
+    is_guest: bool = False
+    """Whether another call began the run: leaving this one must not stop it."""
 
 
 class Calls:
@@ -119,7 +122,7 @@ class Calls:
         Args:
             subject: What the client called, where that is not the spell itself.
             state: The `requestState` of a retry: the run goes on, nothing is cast.
-            responses: The `inputResponses` of a retry.
+            responses: The `inputResponses` of a retry; those of a first call answer what it asks.
 
         Raises:
             MCPError: There is no such tool, the state is none of ours, the client lacks what
@@ -145,7 +148,7 @@ class Calls:
             raise
         except LlmspellError as error:
             return error_result(error, is_modern=exchange.is_modern)
-        return await self._follow(exchange, waiting, terms)
+        return await self._follow(exchange, waiting, terms, responses=responses or {})
 
     async def result(
         self,
@@ -177,12 +180,12 @@ class Calls:
             wait=usual if wait is None else min(wait, usual),
             may_be_task=False,
             when_long="handle",
+            is_guest=True,
         )
         if state is not None:
             await waiting.let_go()
             return await self._again(exchange, terms, state, responses or {})
-        # It was begun by another call: leaving this one must not stop it.
-        return await self._follow(exchange, waiting, terms, is_guest=True, offset=offset)
+        return await self._follow(exchange, waiting, terms, offset=offset)
 
     async def cancel(self, exchange: Exchange, run_id: str) -> Object:
         """Stop a run of the caller and everything it began, and say how it stands.
@@ -222,14 +225,14 @@ class Calls:
         waiting: WaitedHandle,
         terms: _Terms,
         *,
-        is_guest: bool = False,
+        responses: Object | None = None,
         offset: int = 0,
     ) -> Object:
         """Wait for a run on these terms and return the result of the call."""
         try:
-            result = await self._outcome(exchange, waiting, terms)
+            result = await self._outcome(exchange, waiting, terms, responses or {})
         except asyncio.CancelledError:
-            if exchange.was_cancelled and not is_guest:
+            if exchange.was_cancelled and not terms.is_guest:
                 # In a task of its own: a cancelled scope cancels every await of its tasks again.
                 self._spawn(waiting.leave())
             else:
@@ -253,7 +256,9 @@ class Calls:
         limit = self._host.project.settings.mcp.result_bytes
         return cut_result(result, limit, run_id, called, offset=offset)
 
-    async def _outcome(self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms) -> Object:
+    async def _outcome(
+        self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms, responses: Object
+    ) -> Object:
         if terms.may_be_task and not terms.wait:
             return await self._tasks.created(waiting)
         loop = asyncio.get_running_loop()
@@ -266,9 +271,10 @@ class Calls:
                 if outcome.state != "input_required":
                     return outcome_result(outcome, terms.spell, is_modern=exchange.is_modern)
                 began = loop.time()
-                result = await self._ask(exchange, waiting, terms, outcome)
+                result = await self._ask(exchange, waiting, terms, outcome, responses)
                 if result is not None:
                     return result
+                responses = {}
                 if deadline is not None:
                     deadline += loop.time() - began  # the person's time is not the run's
         except TimeoutError:
@@ -307,13 +313,32 @@ class Calls:
     # -- questions
 
     async def _ask(
-        self, exchange: Exchange, waiting: WaitedHandle, terms: _Terms, outcome: Outcome
+        self,
+        exchange: Exchange,
+        waiting: WaitedHandle,
+        terms: _Terms,
+        outcome: Outcome,
+        responses: Object,
     ) -> Object | None:
         """Put a run's questions to the client.
 
         Returns the result of the call, or None when there are answers and the call goes on.
+
+        Raises:
+            MCPError: They are for a client that can do more, and for nobody else.
         """
         asked = [each for each in outcome.questions if can_ask(exchange.client, each)]
+        if responses and (await take_answers(waiting, asked, responses)).settled:
+            return None
+        if not asked and not terms.is_guest:
+            lacking = lacking_for(exchange.client, outcome.questions)
+            if lacking:
+                await waiting.cancel()  # nobody else can answer it
+                raise MCPError(
+                    MISSING_REQUIRED_CLIENT_CAPABILITY,
+                    f"this needs a client that declares {', '.join(lacking)}",
+                    {"requiredCapabilities": lacking},
+                )
         if exchange.is_modern and asked:
             return await self._input_required(exchange, waiting, terms, asked)
         if terms.may_be_task:

@@ -110,9 +110,8 @@ class Changes:
         self._telling: dict[Subscriber, asyncio.Task[None]] = {}
         self._catalogue = host.catalogue()
         self._detach = [
-            host.on_change(self._catalogue_changed),
             host.library.on_update(self.resource_updated),
-            host.library.on_files(lambda: self.announce("resources")),
+            host.library.on_list(self.announce),
         ]
 
     # -- what is told
@@ -120,6 +119,17 @@ class Changes:
     def announce(self, kind: ListKind) -> None:
         """Begin to tell everybody that a list changed."""
         self._tell(Notice("list", kind))
+
+    def catalogue_changed(self, catalogue: Catalogue) -> None:
+        """Begin to tell what a new catalogue changes in the lists of prompts and resources.
+
+        That of tools depends on the client: see `announce`.
+        """
+        before, self._catalogue = self._catalogue, catalogue
+        if catalogue.prompts != before.prompts:
+            self.announce("prompts")
+        if catalogue.resources != before.resources:
+            self.announce("resources")
 
     def resource_updated(self, uri: str, tenant: str | None = None) -> None:
         """Begin to tell those who subscribed to a resource that it changed.
@@ -329,13 +339,6 @@ class Changes:
             self._tell(Notice("task", run_id))
         if event.kind == "state" and event.data.get("state") in TERMINAL:
             self._tell(Notice("resource", result))
-
-    def _catalogue_changed(self, catalogue: Catalogue) -> None:
-        before, self._catalogue = self._catalogue, catalogue
-        if catalogue.prompts != before.prompts:
-            self.announce("prompts")
-        if catalogue.resources != before.resources:
-            self.announce("resources")
 
     async def _add_uri(self, subscriber: Subscriber, uri: str) -> bool:
         """Subscribe to a resource, unless it is not there; return whether it is."""

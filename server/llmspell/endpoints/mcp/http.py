@@ -23,7 +23,13 @@ from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.mcp.http_answers import send_status
 from llmspell.endpoints.mcp.http_call import HttpCall
 from llmspell.endpoints.mcp.http_cors import Cors
-from llmspell.endpoints.mcp.http_legacy import LegacyHttp, described, owner_of, refuse
+from llmspell.endpoints.mcp.http_legacy import (
+    RESUME_WITHIN,
+    LegacyHttp,
+    described,
+    owner_of,
+    refuse,
+)
 from llmspell.endpoints.mcp.http_message import Message, id_of, read_message
 from llmspell.endpoints.mcp.http_modern import ModernHttp
 from llmspell.endpoints.mcp.http_request import (
@@ -53,11 +59,12 @@ _HANDSHAKE = frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What one principal may have here, in the words of `[server]`."""
+    """What one client may have here, and how long, in the words of `[server]`."""
 
     sessions: int = SESSIONS
     session_idle: float = IDLE_SECONDS
     streams: int = STREAMS
+    resume_within: float = RESUME_WITHIN
 
 
 class McpHttp:
@@ -94,7 +101,9 @@ class McpHttp:
             idle=self._limits.session_idle,
         )
         self._modern = ModernHttp(endpoint)
-        self._legacy = LegacyHttp(endpoint, self._sessions)
+        self._legacy = LegacyHttp(
+            endpoint, self._sessions, resume_within=self._limits.resume_within
+        )
         self._calls: set[HttpCall] = set()
         self._open_streams: Counter[Owner] = Counter()
         self._draining = False

@@ -132,7 +132,7 @@ class HttpCall(ABC):
                 self._writer.cancel()
         elif self._ending is None and self._task is not None:
             self._ending = ending
-            self.was_cancelled = ending in ("cancelled", "left")
+            self.was_cancelled = ending != "shutdown"
             self._task.cancel()
 
     async def perform(self, work: Awaitable[Object], refuse: Refuse) -> None:
@@ -152,6 +152,8 @@ class HttpCall(ABC):
             # The edge of the product: whatever it is, the client gets an answer, and no secrets.
             code, text, data = self._told(error)
             message, status = error_message(self.id, code, text, data), self._status(code)
+            if isinstance(error.__cause__, AccessError):
+                refused = error.__cause__  # came through the SDK, which knows no such error
         finally:
             self._unwatch()
             self._is_answering = True

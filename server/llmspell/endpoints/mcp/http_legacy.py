@@ -1,8 +1,8 @@
 """The HTTP of the handshake era (2024-11-05 to 2025-11-25): POST, GET and DELETE in a session.
 
 A request goes on when its connection is lost, for the client may come back for
-the answer (`Last-Event-ID`); only when it stays away for `ORPHAN_SECONDS` is
-the request given up.
+the answer (`Last-Event-ID`); only when it stays away too long is the request
+given up.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ from llmspell.values import Object
 SESSION_HEADER = "mcp-session-id"
 LAST_EVENT_HEADER = "last-event-id"
 
-ORPHAN_SECONDS = 60.0
-"""How long a request whose client has left is worked on, in case it comes back."""
+RESUME_WITHIN = 60.0
+"""Seconds a request is worked on once its client has left, in case it comes back; unless the
+settings say otherwise."""
 
 REQUEST_CANCELLED = -32800
 """What a stream says on which the answer to a cancelled request is looked for."""
@@ -64,11 +65,17 @@ _log = logging.getLogger(__name__)
 
 
 class LegacyCall(HttpCall):
-    """A request in a session."""
+    """A request in a session.
+
+    Args:
+        resume_within: Seconds after which a client that has left does not come back.
+    """
 
     is_modern = False
 
-    def __init__(self, session: Session, request: HttpRequest, message: Message) -> None:
+    def __init__(
+        self, session: Session, request: HttpRequest, message: Message, *, resume_within: float
+    ) -> None:
         super().__init__(
             request,
             message.id,
@@ -79,6 +86,7 @@ class LegacyCall(HttpCall):
             head=head_of(session),
         )
         self._session = session
+        self._resume_within = resume_within
         self._orphaning: asyncio.TimerHandle | None = None
 
     @property
@@ -108,7 +116,7 @@ class LegacyCall(HttpCall):
     def _wait_for_reader(self) -> None:
         self.forget()
         loop = asyncio.get_running_loop()
-        self._orphaning = loop.call_later(ORPHAN_SECONDS, self._orphaned)
+        self._orphaning = loop.call_later(self._resume_within, self._orphaned)
 
     def _orphaned(self) -> None:
         if self.stream is not None and self.stream.is_read:
@@ -121,15 +129,13 @@ class LegacyCall(HttpCall):
 
     async def _unanswered(self, ending: Ending) -> None:
         told = error_message(self.id, *_ENDINGS[ending])
-        if self.has_begun_stream and self.stream is not None:
+        if self.stream is not None and (self.has_begun_stream or ending == "cancelled"):
             # No answer to a cancelled request; whoever looks for one later must not wait for it.
             # After a shutdown the stream of the next process says what became of it.
+            self._begin()
             await self._end_stream()
             if ending != "shutdown":
                 self.stream.add(told)
-        elif ending == "cancelled" and self.stream is not None:
-            self._begin()
-            await self._end_stream()
         else:
             await self._answer(503 if ending == "shutdown" else 200, told)
 
@@ -143,11 +149,18 @@ _ENDINGS: dict[Ending, tuple[int, str]] = {
 
 
 class LegacyHttp:
-    """Serves sessions."""
+    """Serves sessions.
 
-    def __init__(self, endpoint: McpEndpoint, sessions: Sessions) -> None:
+    Args:
+        resume_within: See `LegacyCall`.
+    """
+
+    def __init__(
+        self, endpoint: McpEndpoint, sessions: Sessions, *, resume_within: float = RESUME_WITHIN
+    ) -> None:
         self._endpoint = endpoint
         self._sessions = sessions
+        self._resume_within = resume_within
 
     async def session(self, request: HttpRequest) -> Session | None:
         """Return the session a request is in, or None when it was refused and answered."""
@@ -218,7 +231,7 @@ class LegacyHttp:
             await refuse(request, 400, f"the id is longer than {_LONGEST_ID} characters")
             return None
         try:
-            call = LegacyCall(session, request, message)
+            call = LegacyCall(session, request, message, resume_within=self._resume_within)
         except MCPError as error:
             await refuse(request, 200, error.message, id=message.id, code=error.code)
             return None
@@ -238,9 +251,7 @@ class LegacyHttp:
             return result
         params = params or {}
         if not _is_plain_call(params):
-            validate_client_request(
-                message.method, session.connection.protocol_version, params
-            )
+            validate_client_request(message.method, session.connection.protocol_version, params)
         return await self._endpoint.call_tool(call, params)
 
     async def listen(self, session: Session, request: HttpRequest) -> None:

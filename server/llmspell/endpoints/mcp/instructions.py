@@ -18,17 +18,20 @@ _ABOUT = 60
 """Characters of what is said of each spell."""
 
 
-def instructions(spells: Sequence[Published], *, offered: Container[str], searched: bool) -> str:
+def instructions(
+    spells: Sequence[Published], *, offered: Container[str], searched: bool, bundle: str = ""
+) -> str:
     """Return the text.
 
     Args:
         spells: What is published.
         offered: Names of the tools beside the spells.
         searched: Whether the list of tools has no spells in it.
+        bundle: The bundle they are of; "" = everything.
     """
-    if not spells:
-        return "llmspell publishes Lua programs (spells) as tools. None is published yet."
     lines = ["llmspell publishes Lua programs (spells) as tools."]
+    if not spells:
+        return f"{lines[0]} None is published yet{f' in the bundle {bundle!r}' if bundle else ''}."
     if searched:
         lines.append("Find one with spell_search, then run it with cast.")
     elif "cast" in offered:

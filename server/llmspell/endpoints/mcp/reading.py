@@ -182,12 +182,13 @@ async def told(work: Awaitable[Object]) -> Object:
     """Await a handler for the SDK, which would hide a refusal in its message.
 
     Raises:
-        MCPError: The caller may not have it, or what the handler raised.
+        MCPError: The caller may not have it (its cause is then the `AccessForbidden`, for the
+            door that has a status for that), or what the handler raised.
     """
     try:
         return await work
     except AccessForbidden as error:
-        raise refused(error) from None
+        raise refused(error) from error
 
 
 def refused(error: LlmspellError) -> MCPError:

@@ -110,6 +110,8 @@ def handle_result(
         lines.append(f"A person answers it with: llmspell runs answer {run_id}")
         lines.append(f'Then call the tool run_result with {{"run_id": "{run_id}"}}.')
         how = "\n".join(lines)
+    elif state == "canceled":
+        how = f"The run of {spell!r} was stopped. There is nothing to wait for."
     else:
         how = (
             f"The run of {spell!r} takes longer and goes on. Call the tool run_result with "

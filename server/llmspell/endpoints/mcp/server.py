@@ -208,6 +208,7 @@ class McpEndpoint:
         self.server.instructions = tools.instructions
         if not tools.same_as(previous):
             self.changes.announce("tools")
+        self.changes.catalogue_changed(catalogue)
 
     async def _list_tools(self, context: Context, params: PaginatedRequestParams | None) -> Any:
         exchange = self.exchange(context)

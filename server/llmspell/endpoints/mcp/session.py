@@ -124,14 +124,14 @@ class Session:
         name, _, number = event_id.rpartition(".")
         stream = self._stream_named(name)
         if stream is not None and number.isascii() and number.isdigit():
-            stream.rewind(int(number))
+            stream.rewind(int(number[:18]))
+        elif stream is None and name.endswith(f".{_STANDALONE}"):
+            return self.standalone  # of an earlier process: what was on it is lost
         return stream
 
     def _stream_named(self, name: str) -> EventStream | None:
         if name == self.standalone.name:
             return self.standalone
-        if name.endswith(f".{_STANDALONE}"):
-            return self.standalone  # of an earlier process: what was on it is lost
         for call in self._calls.values():
             if call.stream is not None and call.stream.name == name:
                 return call.stream

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from llmspell.clock import Clock, SystemClock
 from llmspell.endpoints.mcp.http_call import HttpCall
@@ -70,7 +69,7 @@ class Sessions:
         self._clock = clock or SystemClock()
         self._live: dict[str, Session] = {}
         self._used: dict[Owner, dict[str, float]] = {}
-        self._reviving: dict[str, asyncio.Future[Session | None]] = {}
+        self._reviving: dict[tuple[str, Owner], asyncio.Future[Session | None]] = {}
 
     async def load(self) -> None:
         """Learn which sessions there are."""
@@ -91,6 +90,8 @@ class Sessions:
             session.tidy(now)
             if not session.is_busy and now - session.used_at > QUIET_SECONDS:
                 del self._live[session.id]
+                if session.used_at > session.saved_at:
+                    await self.save(session)
                 await session.aclose()
         for used in list(self._used.values()):
             for id in [id for id, at in used.items() if now - at > self._idle]:
@@ -127,7 +128,7 @@ class Sessions:
 
     async def find(self, id: str, owner: Owner, revive: Revive) -> Session | None:
         """Return a session of an owner, or None when they have no such."""
-        session = self._live.get(id) or await self._revived(id, revive)
+        session = self._live.get(id) or await self._revived(id, owner, revive)
         if session is None or session.owner != owner:
             return None
         session.used_at = self._clock.time()
@@ -179,22 +180,22 @@ class Sessions:
     def _note(self, id: str, owner: Owner, used_at: float) -> None:
         self._used.setdefault(owner, {})[id] = used_at
 
-    async def _revived(self, id: str, revive: Revive) -> Session | None:
-        under_way = self._reviving.get(id)
+    async def _revived(self, id: str, owner: Owner, revive: Revive) -> Session | None:
+        key = (id, owner)
+        under_way = self._reviving.get(key)
         if under_way is None:
             # Not in the task of one request: another one may wait for the same session.
-            under_way = self._reviving[id] = asyncio.ensure_future(self._read(id, revive))
-            under_way.add_done_callback(lambda _: self._reviving.pop(id, None))
+            under_way = self._reviving[key] = asyncio.ensure_future(self._read(id, owner, revive))
+            under_way.add_done_callback(lambda _: self._reviving.pop(key, None))
         return await asyncio.shield(under_way)
 
-    async def _read(self, id: str, revive: Revive) -> Session | None:
+    async def _read(self, id: str, owner: Owner, revive: Revive) -> Session | None:
         record = await self._records.get(KIND, id)
-        if record is None or record.get("bundle") != self._bundle:
+        if record is None or record.get("bundle") != self._bundle or _owner(record) != owner:
             return None
-        params: dict[str, Any] = record["params"]
-        session = self._open(id, _owner(record), params)
+        session = self._open(id, owner, record["params"])
         if not await revive(session, record["state"]):
-            await self._drop(session.owner, id)
+            await self._drop(owner, id)
             return None
         session.saved_at = float(record["used_at"])
         self._live[id] = session

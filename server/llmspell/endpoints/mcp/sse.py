@@ -95,7 +95,7 @@ class EventStream:
 
     def rewind(self, number: int) -> None:
         """Send everything after this event again, as far as it is kept."""
-        self._sent = number
+        self._sent = min(number, self._number)
 
     async def write(self, send: Send, head: Head, *, is_primed: bool = False) -> None:
         """Write the stream to a connection until it ends; a newer connection takes it over.

@@ -96,13 +96,16 @@ def _is_modern(params: Mapping[str, Any] | None) -> bool:
     return isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta
 
 
-async def serve_stdio(host: DoorHost) -> None:
+async def serve_stdio(host: DoorHost, *, bundle: str = "") -> None:
     """Serve one client on this process's own stdin and stdout until stdin ends.
 
     What could print while it starts wants `standard_streams` around itself
     instead, and `serve_stream` inside.
+
+    Args:
+        bundle: Whose spells are served; "" = everything.
     """
-    endpoint = McpEndpoint(host)
+    endpoint = McpEndpoint(host, bundle=bundle)
     try:
         async with standard_streams() as (reader, writer):
             await serve_stream(reader, writer, endpoint)

@@ -73,6 +73,7 @@ class ToolList:
             published,
             offered=self._control,
             searched=self._is_searched(self._profiles.of("")),
+            bundle=bundle,
         )
 
     def get(self, name: str) -> Published | None:

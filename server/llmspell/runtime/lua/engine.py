@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
@@ -99,7 +100,12 @@ class LuaEngine:
                 )
             )
         self._slots = Slots(
-            casts, queue=queue, reserve=self._workers.reserve, unreserve=self._workers.unreserve
+            casts,
+            # One processor is this process's own.
+            prompt=max(1, len(os.sched_getaffinity(0)) - 1),
+            queue=queue,
+            reserve=self._workers.reserve,
+            unreserve=self._workers.unreserve,
         )
         self._pack_program: _Packed[Program] = _Packed(_program_frame)
         self._pack_declaration: _Packed[JSON] = _Packed(wire.pack_declaration)

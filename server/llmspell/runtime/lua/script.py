@@ -160,7 +160,7 @@ class LuaScript(Generic[WorkerT]):
         """
         self._check()
         is_new = self._is_new and self._worker is None
-        await self._slots.take(is_new=is_new)
+        slot = await self._slots.take(is_new=is_new)
         try:
             worker = self._begun(is_reserved=is_new)
             frames = wire.frames(self._queue, self._limits.message_bytes)
@@ -186,7 +186,7 @@ class LuaScript(Generic[WorkerT]):
             self._failure = error
             raise
         finally:
-            self._slots.give_back()
+            self._slots.give_back(slot)
 
     async def close(self) -> None:
         """End the script. Its worker is kept when nothing is under way."""

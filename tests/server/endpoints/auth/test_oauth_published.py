@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
+from starlette.applications import Starlette
 from starlette.responses import Response
 
 from llmspell.config import OAuthSettings
+from llmspell.endpoints.auth.documents import documents
 from llmspell.endpoints.auth.issuer import metadata_urls
 from llmspell.endpoints.auth.oauth import OAuthAuthenticator
 from llmspell.errors import (
@@ -19,6 +22,7 @@ from tests.support.authorization_server import METADATA_PATH, AuthorizationServe
 from tests.support.resource_server import (
     A2A,
     BASE,
+    MCP,
     clock,
     resource_server,
 )
@@ -52,6 +56,23 @@ async def test_each_door_is_described_as_a_resource_of_its_own(
         "scopes_supported": ["cast", "read", "profile"],
         "bearer_methods_supported": ["header"],
     }
+
+
+async def test_the_documents_are_read_by_anybody_pages_included(
+    issuer: AuthorizationServer,
+) -> None:
+    app = Starlette(routes=documents(resource_server(issuer).documents()))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
+        path = "/.well-known/oauth-protected-resource/mcp"
+        answer = await client.get(path, headers={"origin": "https://page.example"})
+        assert answer.json()["resource"] == MCP
+        assert answer.headers["access-control-allow-origin"] == "*"
+        asked = {"access-control-request-headers": "mcp-protocol-version"}
+        before = await client.options(path, headers=asked)
+        assert before.status_code == 204
+        assert before.headers["access-control-allow-headers"] == "mcp-protocol-version"
+        assert (await client.post(path)).status_code == 405
 
 
 async def test_a_request_without_a_token_is_told_where_to_get_one(

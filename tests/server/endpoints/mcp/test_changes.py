@@ -21,7 +21,7 @@ from llmspell.security.principals import Caller, local_caller
 from tests.support.mcp import ENVELOPE, SECONDS, Pipe, client_transport, open_host, pipe_to
 
 ID = "io.modelcontextprotocol/subscriptionId"
-KNOWS_TASKS = {
+KNOWS_TASKS: dict[str, Any] = {
     **ENVELOPE,
     "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}},
 }
@@ -31,7 +31,9 @@ SPELLS = {
 -- Asks once.
 return Spell.create {
   input = {},
-  resources = { Resource.create { name = "live", uri = "live://now", read = function() return "x" end } },
+  resources = {
+    Resource.create { name = "live", uri = "live://now", read = function() return "x" end },
+  },
   run = function(_, ctx)
     ctx:progress(1, 2, "half")
     local answer = ctx:ask { message = "go on?" }
@@ -160,6 +162,7 @@ async def test_a_task_is_told_of_in_full_until_it_has_ended(tmp_path: Path) -> N
         assert ack["params"]["notifications"] == {"taskIds": [run_id]}
         await answer(host, run_id)
         statuses: list[str] = []
+        message: dict[str, Any] = {}
         async with asyncio.timeout(SECONDS):
             while "completed" not in statuses:
                 message = await pipe.receive()
@@ -285,7 +288,7 @@ async def test_the_official_client_hears_of_a_resource(tmp_path: Path, mode: Any
             async with asyncio.timeout(SECONDS):
                 if mode == "legacy":
                     with pytest.warns(MCPDeprecationWarning):
-                        await client.subscribe_resource("live://now")
+                        await client.subscribe_resource("live://now")  # pyright: ignore[reportDeprecated]  # the only way before 2026-07-28
                     await host.cast("touch", {})
                     await told.wait()
                     assert "live://now" in str(heard)

@@ -151,7 +151,9 @@ async def test_a_run_is_fetched_by_another_client_than_began_it(tmp_path: Path) 
 async def test_a_run_is_stopped(tmp_path: Path) -> None:
     async with opened(tmp_path) as (_, endpoint):
         run_id = (await call(endpoint, "gated"))["structuredContent"]["run_id"]
-        assert "isError" not in await call(endpoint, "run_cancel", run_id=run_id)
+        stopped = (await call(endpoint, "run_cancel", run_id=run_id))["structuredContent"]
+        assert stopped["status"] == "canceled"
+        assert "was stopped" in stopped["how_to_continue"]
         result = await call(endpoint, "run_result", run_id=run_id)
         assert result["isError"]
         assert "canceled" in text_of(result)

@@ -68,7 +68,7 @@ async def over_http(host: Host) -> AsyncGenerator[Exchange]:
                 http.headers["mcp-session-id"] = answer.headers["mcp-session-id"]
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
                 lines = answer.text.splitlines()
-                found = [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+                found = [json.loads(line[5:]) for line in lines if line.startswith("data: {")]
             else:
                 found = [answer.json()] if answer.content else []
             assert len(found) == count

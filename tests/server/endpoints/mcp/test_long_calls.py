@@ -147,6 +147,16 @@ async def test_a_call_of_a_client_that_knows_tasks_becomes_one_when_it_is_long(
         assert never["structuredContent"] == {"n": 1}
 
 
+async def test_a_client_of_an_older_version_is_given_no_task_whatever_it_declares(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as (_, endpoint):
+        exchange = RecordingExchange(is_modern=False, client=KNOWS_TASKS)
+        handle = await call(endpoint, "plain", exchange, n=3)
+        assert handle["structuredContent"]["status"] == "working"
+        assert "taskId" not in handle
+
+
 async def test_a_spell_that_requires_a_task_is_one_at_once_and_refuses_other_clients(
     tmp_path: Path,
 ) -> None:

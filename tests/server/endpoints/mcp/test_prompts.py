@@ -34,7 +34,10 @@ return Spell.create {
 -- Count words.
 return Spell.create {
   prompt = true, title = "Count",
-  input = { text = Schema.string "The text", most = Schema.integer("At most", { optional = true }) },
+  input = {
+    text = Schema.string "The text",
+    most = Schema.integer("At most", { optional = true }),
+  },
   run = function() end,
 }
 """,
@@ -50,7 +53,9 @@ return Prompt.create {
       complete = function(value, context)
         local found = {}
         for _, word in ipairs { "lua", "luau", "python" } do
-          if word:find(value, 1, true) == 1 then found[#found + 1] = word .. (context.suffix or "") end
+          if word:find(value, 1, true) == 1 then
+            found[#found + 1] = word .. (context.suffix or "")
+          end
         end
         return found
       end,
@@ -69,13 +74,16 @@ return Prompt.create {
     "asks": """
 return Prompt.create {
   messages = function(_, ctx)
-    local answer = ctx:ask { name = "who", message = "Who?", schema = { name = Schema.string "Name" } }
+    local schema = { name = Schema.string "Name" }
+    local answer = ctx:ask { name = "who", message = "Who?", schema = schema }
     return "Hello " .. answer.name
   end,
 }
 """,
     "refuses": """
-return Prompt.create { messages = function(_, ctx) ctx:protocol_error(-32077, "not today", { day = 1 }) end }
+return Prompt.create {
+  messages = function(_, ctx) ctx:protocol_error(-32077, "not today", { day = 1 }) end,
+}
 """,
     "nonsense": """
 return Prompt.create { messages = function() return { role = "system", text = "x" } end }
@@ -90,7 +98,9 @@ return Resource.create {
 """,
     "slow": """
 return Prompt.create {
-  arguments = { a = Schema.string("A", { complete = function() error "no idea" end, optional = true }) },
+  arguments = {
+    a = Schema.string("A", { complete = function() error "no idea" end, optional = true }),
+  },
   messages = function() return "x" end,
 }
 """,
@@ -110,7 +120,9 @@ async def served(directory: Path) -> AsyncGenerator[tuple[Host, Pipe]]:
 
 
 def elicits(**more: Any) -> dict[str, Any]:
-    capabilities = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    capabilities: dict[str, Any] = {
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}
+    }
     return {**ENVELOPE, **capabilities, **more}
 
 
@@ -256,10 +268,10 @@ async def test_a_client_that_cannot_ask_is_told_and_nothing_is_left_behind(tmp_p
         error = (await get(pipe, "asks"))["error"]
         assert error["code"] == -32603
         assert "needs an answer: Who?" in error["message"]
+        handle = await host.run(error["data"]["run_id"], caller=local_caller())
         async with asyncio.timeout(20):
-            handle = await host.run(error["data"]["run_id"], caller=local_caller())
-            while not (await handle.record()).is_final:
-                await asyncio.sleep(0)
+            async for _ in handle.events():
+                pass
         assert (await handle.record()).state == "canceled"
 
 

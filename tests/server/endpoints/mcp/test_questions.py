@@ -20,7 +20,7 @@ from llmspell.host.host import Host
 from llmspell.security.principals import Caller
 from llmspell.values import Object
 from tests.support.exchange import RecordingExchange
-from tests.support.mcp import SECONDS, open_host
+from tests.support.mcp import SECONDS, ended_run, open_host
 
 SPELLS = {
     "order": """
@@ -38,6 +38,16 @@ return Spell.create { input = {}, run = function(_, ctx)
     function() return ctx:ask { message = "one?" }.ok end,
     function() return ctx:ask { message = "two?" }.ok end,
   }
+end }
+""",
+    "samples": """
+return Spell.create { input = {}, run = function(_, ctx)
+  return ctx:client("sampling/createMessage", { maxTokens = 5 }).content.text
+end }
+""",
+    "named": """
+return Spell.create { input = {}, run = function(_, ctx)
+  return ctx:ask { name = "who", message = "Who?", schema = { name = Schema.string "" } }.name
 end }
 """,
     "begun": """
@@ -170,6 +180,32 @@ async def test_a_request_state_is_good_only_for_whom_and_what_it_was_made(tmp_pa
             assert refused.value.code == -32602
         # What they tried changed nothing.
         assert only(await endpoint.call_tool(exchange, order(requestState=state)))
+
+
+async def test_an_answer_that_comes_with_the_call_is_taken_by_name(tmp_path: Path) -> None:
+    ada = {"action": "accept", "content": {"name": "Ada"}}
+    async with opened(tmp_path) as (_, endpoint):
+        exchange = RecordingExchange(client=FORMS)
+        call = {"name": "named", "inputResponses": {"who": ada, "else": ada}}
+        assert (await endpoint.call_tool(exchange, call))["content"][0]["text"] == "Ada"
+        empty = {"action": "accept", "content": {"nick": "Ada"}}
+        for wrong in ({"who": 5}, {"else": ada}, {"who": empty}):
+            asked = await endpoint.call_tool(exchange, {"name": "named", "inputResponses": wrong})
+            assert only(asked)[0] == "who"
+
+
+async def test_a_client_without_a_model_is_told_what_it_lacks_and_the_run_ends(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as (host, endpoint):
+        with pytest.raises(MCPError) as refused:
+            await endpoint.call_tool(RecordingExchange(client=FORMS), {"name": "samples"})
+        assert refused.value.code == -32021
+        assert refused.value.error.data == {"requiredCapabilities": {"sampling": {}}}
+        assert (await ended_run(host)).state == "canceled"
+        able = RecordingExchange(client=Client(samples=True))
+        _, request = only(await endpoint.call_tool(able, {"name": "samples"}))
+        assert request == {"method": "sampling/createMessage", "params": {"maxTokens": 5}}
 
 
 async def test_an_answer_at_another_door_lets_the_rounds_go_on(tmp_path: Path) -> None:

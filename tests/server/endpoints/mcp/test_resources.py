@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types import TextResourceContents
 
 from llmspell.endpoints.mcp.lists import PAGE, page
 from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.errors import AccessForbidden
 from llmspell.host.host import Host
 from llmspell.host.library_interface import PublishedResource
 from llmspell.security.principals import Caller, local_caller
@@ -54,7 +56,8 @@ return Resource.create {
 return Resource.create {
   uri = "notes://several",
   read = function()
-    return Content.list { "one", Content.resource { uri = "notes://two", text = "two", media_type = "text/css" } }
+    local two = Content.resource { uri = "notes://two", text = "two", media_type = "text/css" }
+    return Content.list { "one", two }
   end,
 }
 """,
@@ -298,8 +301,6 @@ async def test_files_that_settings_list_are_resources(tmp_path: Path) -> None:
 
 async def test_a_caller_without_the_scope_to_read_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as (host, _):
-        from llmspell.errors import AccessForbidden
-
         limited = Caller(principal="key", scopes=frozenset({"cast"}))
         with pytest.raises(AccessForbidden):
             await host.library.read("spell://counter", caller=limited)
@@ -352,8 +353,9 @@ async def test_the_official_client_lists_and_reads(tmp_path: Path, mode: Any) ->
             assert "notes://today" in [each.uri for each in listed.resources]
             templates = await client.list_resource_templates()
             assert "run://{id}" in [each.uri_template for each in templates.resource_templates]
-            contents = (await client.read_resource("notes://7/data")).contents
-            assert json.loads(contents[0].text) == {"id": 7}
+            [content] = (await client.read_resource("notes://7/data")).contents
+            assert isinstance(content, TextResourceContents)
+            assert json.loads(content.text) == {"id": 7}
         await endpoint.close()
 
 

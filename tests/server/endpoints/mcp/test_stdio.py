@@ -90,7 +90,9 @@ async def test_a_client_that_probes_and_then_shakes_hands_is_served(pipe: Pipe) 
     found = await pipe.request("server/discover", modern())
     assert MODERN in found["result"]["supportedVersions"]
     assert (await pipe.initialize())["result"]["protocolVersion"] == "2025-11-25"
-    assert len((await pipe.request("tools/list"))["result"]["tools"]) == len([*SPELLS, *CONTROL_TOOLS])
+    assert len((await pipe.request("tools/list"))["result"]["tools"]) == len(
+        [*SPELLS, *CONTROL_TOOLS]
+    )
 
 
 async def test_a_probe_without_its_envelope_does_not_end_the_client(pipe: Pipe) -> None:
@@ -288,6 +290,9 @@ async def test_a_changed_list_is_told_to_every_client_in_the_way_of_its_era(
             for pipe in (legacy, recent):
                 told = await pipe.receive()
                 assert told["method"] == "notifications/tools/list_changed"
+            # Its source is a resource; the other asked for no such notice.
+            told = await legacy.receive()
+            assert told["method"] == "notifications/resources/list_changed"
             listed = (await legacy.request("tools/list"))["result"]["tools"]
             assert "added" in [tool["name"] for tool in listed]
             called = await recent.request(
@@ -315,7 +320,9 @@ async def test_a_client_that_does_not_read_holds_up_no_other(tmp_path: Path) -> 
             for name in ("one", "two"):
                 write_spell(tmp_path, name, SPELLS["echo"])
                 await host.reload()
-                assert (await other.receive())["method"] == "notifications/tools/list_changed"
+                for kind in ("tools", "resources"):
+                    told = await other.receive()
+                    assert told["method"] == f"notifications/{kind}/list_changed"
             assert (await other.request("ping"))["result"] == {}
         await endpoint.close()
 
