@@ -310,7 +310,7 @@ class RunSettings(_Section):
         default="40s",
         validate_default=True,
         gt=0,
-        description="How long a caller of an MCP tool waits before it is given a handle of the run.",
+        description="How long a caller of an MCP tool waits before it gets a handle of the run.",
     )
     ask: Seconds = Field(
         default="24h", validate_default=True, description="How long a question waits for an answer."
@@ -459,7 +459,9 @@ class McpSettings(_Section):
             if not parts or pattern.startswith("/") or ".." in parts:
                 raise ValueError(f"{pattern!r} is no pattern of files below the project")
             if any("**" in part and part != "**" for part in parts):
-                raise ValueError(f"{pattern!r}: ** stands for whole directories, as in docs/**/*.md")
+                raise ValueError(
+                    f"{pattern!r}: ** stands for whole directories, as in docs/**/*.md"
+                )
         return patterns
 
     @field_validator("bundles")

@@ -438,7 +438,7 @@ class RunInterrupted(RunError):
 
 
 class RunTooLong(RunError):
-    """The run took longer than its spell lets a caller wait (`when_long = "fail"`), and was ended."""
+    """The run took longer than a caller waits (`when_long = "fail"`), and was ended."""
 
     code = "run.too_long"
     hint_text = "cast it with less to do, or let the spell say when_long = 'handle'"

@@ -37,7 +37,7 @@ from tests.support.servers import environment
 CALLS = int(os.environ.get("TEST_CALLS", "400"))
 """How many, which `make soak` raises."""
 
-KILLS = max(3, CALLS // 250)
+KILLS = int(os.environ.get("TEST_KILLS") or max(3, CALLS // 250))
 """Owners killed, all in the first half: what memory does is seen in one that lives."""
 
 LONGEST = 3.0 if CALLS < 1000 else 8.0
@@ -106,6 +106,8 @@ async def test_nothing_is_left_of_a_storm_of_calls(
         project.stop()
         took = time.monotonic() - began
         slope = slope_of(memory)
+        print("GREW", (after.objects - before.objects).most_common(25))
+        print([f"{n}:{size >> 20}" for n, size in memory])
         for name, value in {
             "calls": f"{storm.done} in {took:.0f} s, {len(storm.killed)} owners killed",
             "seen": dict(sorted(storm.seen.items())),
@@ -113,6 +115,8 @@ async def test_nothing_is_left_of_a_storm_of_calls(
             f"{slope:.0f} bytes a call",
             "descriptors": f"{before.descriptors}, then {after.descriptors}",
             "tasks": f"{before.tasks.total()}, then {after.tasks.total()}",
+            "blocks": f"{before.blocks}, then {after.blocks}",
+            "slowest": f"{storm.slowest:.1f} s without a kill",
             "garbage": f"{before.garbage}, then {after.garbage}",
         }.items():
             record_property(name, value)
@@ -203,13 +207,16 @@ async def blow(storm: Storm, calls: int, *, kills: int = 0) -> list[tuple[int, i
 async def meddle(
     storm: Storm, first: int, calls: int, kills: int, memory: list[tuple[int, int]]
 ) -> None:
-    """Kill owners and edit spells, evenly spread over the calls; note memory where none is killed."""
+    """Kill owners and edit spells, evenly spread over the calls; else note what memory does."""
     kill_at = [first + calls * (n + 1) // (kills + 1) for n in range(kills)]
     reload_every = max(40, calls // 25)
     next_reload = first + reload_every
     sampled = first
     while storm.done < first + calls:
+        woke = time.monotonic()
         await asyncio.sleep(0.02)
+        if time.monotonic() - woke > 0.5:
+            print("LAG here", storm.done, time.monotonic() - woke)
         if kill_at and storm.done >= kill_at[0]:
             kill_at.pop(0)
             await kill_owner(storm)
@@ -227,7 +234,7 @@ async def kill_owner(storm: Storm) -> None:
         if storm.chance.random() < 0.8:  # else it may not even have come to itself
             await storm.calm.wait()
         await asyncio.sleep(storm.chance.uniform(0, 0.2))
-        while not storm.project.owner:
+        while not storm.project.owner:  # noqa: ASYNC110  # another process begins it
             await asyncio.sleep(0.01)
         async with storm.killing:
             storm.calm.clear()
@@ -253,10 +260,8 @@ async def settled(storm: Storm) -> None:
     """Return once nothing is under way but what waits for a person, and then not even that."""
     me = local_caller()
 
-    async with (
-        asyncio.timeout(SETTLE_SECONDS),
-        await RemoteHost.attach(Address(storm.project.root, storm.project.state)) as host,
-    ):
+    address = Address(storm.project.root, storm.project.state)
+    async with asyncio.timeout(2 * SETTLE_SECONDS), await RemoteHost.attach(address) as host:
 
         async def found(*states: RunState) -> list[Run]:
             pages = [await host.runs(caller=me, state=state, limit=500) for state in states]
@@ -268,14 +273,14 @@ async def settled(storm: Storm) -> None:
             # Nobody says that a connection that broke off was noticed.
             if any(at - 1 < killed < at + 2 for killed in storm.killed)
         }
-        try:
-            while left := [
-                run for run in await found("submitted", "working") if id_of(run) not in excused
-            ]:
-                await asyncio.sleep(0.1)
-        except TimeoutError:
-            storm.problems += [f"under way for ever: {run}" for run in left]
-            raise
+        end = time.monotonic() + SETTLE_SECONDS
+        while left := [
+            run for run in await found("submitted", "working") if id_of(run) not in excused
+        ]:
+            if time.monotonic() > end:
+                storm.problems += [f"under way for ever: {run}" for run in left]
+                break
+            await asyncio.sleep(0.1)
         for run in await found("input_required", "working", "submitted"):
             storm.seen["stopped at last"] += 1
             handle = await host.run(run.id, caller=me)
@@ -285,7 +290,11 @@ async def settled(storm: Storm) -> None:
 
 def id_of(run: Run) -> str:
     """Return the id of the call that a run is of."""
-    return run.input["id"] if isinstance(run.input, dict) else ""
+    match run.input:
+        case {"id": str(id)}:
+            return id
+        case _:
+            return ""
 
 
 async def at_rest(

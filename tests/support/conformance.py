@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.node import INTEROP, NODE
 
 PACKAGE = INTEROP / "node_modules" / "@modelcontextprotocol" / "conformance"
-RUN_SECONDS = 60
+RUN_SECONDS = 80
 
 _TIMESTAMP = re.compile(r"-\d{4}-\d\d-\d\dT[\d-]+Z$")
 

@@ -31,7 +31,7 @@ from llmspell.bridge.peer import peer
 from llmspell.clock import Clock, SystemClock
 from llmspell.errors import LlmspellError, OwnerVersion, UsageError
 from llmspell.host.control import MAX_LINE_BYTES, Control, Method
-from llmspell.host.interface import HostInterface
+from llmspell.host.interface import DoorHost
 from llmspell.host.listening import Listener
 from llmspell.values import JSON, Object
 
@@ -75,7 +75,7 @@ class Owner:
 
     def __init__(
         self,
-        host: HostInterface,
+        host: DoorHost,
         listener: Listener,
         *,
         idle_seconds: float | None = None,

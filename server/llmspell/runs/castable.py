@@ -210,7 +210,7 @@ def make_castable(
 
 
 def _check_output_fields(castable: Castable) -> None:
-    """Keep the fields of a handle free: a caller that waits long gets one in place of the output."""
+    """Keep the fields of a handle free: who waits long for the output gets one in its place."""
     spec = castable.spec
     if spec.output is None or spec.when_long != "handle" or not spec.expose.mcp:
         return

@@ -98,7 +98,10 @@ class Client(ABC):
 
     async def tool(self, params: Object, *, again: bool = True) -> Object:
         """Call a tool and return its result; where that is a handle, what it leads to."""
-        result = await self.result("tools/call", params, again=again)
+        return await self.followed(await self.result("tools/call", params, again=again))
+
+    async def followed(self, result: Object) -> Object:
+        """Return what a result leads to where it is a handle."""
         while (run_id := handle_of(result)) is not None:
             if result["_meta"]["llmspell/status"] == "input_required":
                 return result
@@ -168,7 +171,7 @@ class Client(ABC):
         """Be given a task, and follow it, cancel it or forget it."""
         end = self.chance.choice(("follow", "follow", "cancel", "forget"))
         name = self.chance.choice(("slow_task", "slow"))
-        arguments = self.storm.doomed()
+        arguments: Object = self.storm.doomed()
         if end != "cancel":
             arguments = {"id": self.storm.new_id("task"), "seconds": self.storm.seconds()}
         else:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.support.processes import descendants
 
 CENSUS = Path(__file__).parent / "census"
 COUNT_SECONDS = 10.0
+
+FEW = 2
+"""How many more tasks, processes or descriptors there may be than at another moment."""
 
 
 def environ_of(directory: Path) -> dict[str, str]:
@@ -26,42 +30,39 @@ class Holdings:
     """See the module."""
 
     rss: int
-    """Bytes of memory of its own."""
+    """Bytes of memory of its own, the buffers and caches of the database included."""
+    blocks: int
+    """Blocks of memory that Python has given out."""
     descriptors: int
+    """Open ones, the files of the database apart."""
     workers: int
     """Processes below it."""
     tasks: Counter[str]
     objects: Counter[str]
-    """Objects of our own classes, by class, garbage that is in cycles included."""
-    kept: Counter[str]
-    """As `objects`, without garbage."""
+    """Objects by class, garbage in cycles included."""
     garbage: int
-    """Objects that were in cycles nobody could reach."""
+    """Objects in cycles that nobody could reach."""
 
-    @property
-    def ours(self) -> Counter[str]:
-        """Objects of our classes."""
-        return _ours(self.objects)
+    def more_than(self, before: Holdings, *, slack: int = 0) -> dict[str, tuple[int, int]]:
+        """Return of what there is more than before, as (before, now).
 
-    def more_than(self, before: Holdings, *, slack: int) -> dict[str, tuple[int, int]]:
-        """Return of what there is more than before, beyond `slack`, as (before, now)."""
-        found: dict[str, tuple[int, int]] = {}
-        for name, (then, now) in {
+        Args:
+            slack: How many more objects of a class are nothing.
+        """
+        things = {
             "descriptors": (before.descriptors, self.descriptors),
             "workers": (before.workers, self.workers),
             "tasks": (before.tasks.total(), self.tasks.total()),
-        }.items():
-            if now > then + slack:
-                found[name] = then, now
-        for name, now in self.ours.items():
-            then = before.objects[name]
-            if now > then + slack:
-                found[name] = then, now
-        return found
-
-
-def _ours(objects: Counter[str]) -> Counter[str]:
-    return Counter({name: n for name, n in objects.items() if name.startswith("llmspell.")})
+        }
+        objects = {
+            name: (before.objects[name], now)
+            for name, now in self.objects.items()
+            if name.startswith("llmspell.")
+        }
+        return {
+            **{name: (then, now) for name, (then, now) in things.items() if now > then + FEW},
+            **{name: (then, now) for name, (then, now) in objects.items() if now > then + slack},
+        }
 
 
 def rss_of(pid: int) -> int:
@@ -72,9 +73,12 @@ def rss_of(pid: int) -> int:
     raise AssertionError(f"no RssAnon of {pid}")
 
 
-def descriptors_of(pid: int) -> int:
-    """Return how many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def _descriptors_of(pid: int) -> int:
+    count = 0
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            count += "/db/" not in os.readlink(path)
+    return count
 
 
 async def holdings_of(pid: int, directory: Path) -> Holdings:
@@ -88,15 +92,15 @@ async def holdings_of(pid: int, directory: Path) -> Holdings:
     path.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     async with asyncio.timeout(COUNT_SECONDS):
-        while not path.exists():
+        while not path.exists():  # noqa: ASYNC110  # another process makes it
             await asyncio.sleep(0.01)
     said = json.loads(path.read_text(encoding="utf-8"))
     return Holdings(
         rss,
-        descriptors_of(pid),
+        said["blocks"],
+        _descriptors_of(pid),
         len(list(descendants(pid))),
         Counter(said["tasks"]),
         Counter(said["objects"]),
-        Counter(said["kept"]),
         said["garbage"],
     )

@@ -241,7 +241,8 @@ class LegacyHttp(Client):
             leave_after = self.chance.randrange(0, 4)
             async for message in response.messages():
                 if "method" not in message:
-                    self.storm.check(name, arguments, message["result"])
+                    result = await self.followed(message["result"])
+                    self.storm.check(name, arguments, result)
                     return
                 leave_after -= 1
                 if leave_after < 0 and response.last_event:
@@ -259,7 +260,7 @@ class LegacyHttp(Client):
             raise Wrong(f"no answer to who came back: status {response.status}")
         if LOST in str(answer.get("error", "")):
             raise Broken("the answer was lost")
-        self.storm.check(name, arguments, answer["result"])
+        self.storm.check(name, arguments, await self.followed(answer["result"]))
 
     async def listens(self) -> None:
         """Open the stream of what no request asked for, and leave it open for a while."""
@@ -308,7 +309,8 @@ class LegacyHttp(Client):
 
     async def ends_all(self) -> None:
         """End every session that any client has begun."""
-        for self._session in self.storm.sessions - self.storm.deleted:
+        for session in self.storm.sessions - self.storm.deleted:
+            self._session = session
             await self.ends_session()
 
     async def forgets_session(self) -> None:

@@ -1,4 +1,4 @@
-"""Clients of HTTP in the era without sessions: one POST a request, and what breaks off is cancelled."""
+"""Clients of HTTP in the era without sessions: one POST a request; breaking off cancels it."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ class Calls:
     Args:
         find: Returns the spell that may be called by a name, or None.
         wait_of: Returns how long a client's profile lets its calls wait, or None.
+        offers: Returns whether a control tool is offered.
         task_after: Seconds after which a call of a client that knows tasks becomes one.
     """
 
@@ -92,8 +93,10 @@ class Calls:
         *,
         tasks: Tasks,
         wait_of: Callable[[Exchange], float | None],
+        offers: Callable[[str], bool],
         task_after: float,
     ) -> None:
+        self._offers = offers
         self._host = host
         self._find = find
         self._tasks = tasks
@@ -196,7 +199,7 @@ class Calls:
         """
         handle = await self._host.run(run_id, caller=exchange.caller)
         run = await handle.cancel()
-        return handle_result(run.id, run.spell, run.state, [], is_modern=exchange.is_modern)
+        return handle_result(run, offers=self._offers, is_modern=exchange.is_modern)
 
     # -- waiting
 
@@ -214,10 +217,10 @@ class Calls:
             if isinstance(asked, bool) or not isinstance(asked, int | float) or asked < 0:
                 raise MCPError(INVALID_PARAMS, f"_meta[{WAIT_META!r}] is a number of seconds")
             return min(float(asked), MAX_WAIT)
-        if spell is not None and spell.wait is not None:
-            return spell.wait
-        profile = self._wait_of(exchange)
-        return self._host.project.settings.runs.wait if profile is None else profile
+        own = spell.wait if spell is not None else None
+        # What a client's profile says is when that client gives up, whatever the spell wishes.
+        found = [each for each in (own, self._wait_of(exchange)) if each is not None]
+        return min(found, default=self._host.project.settings.runs.wait)
 
     async def _follow(
         self,
@@ -306,9 +309,7 @@ class Calls:
         if run.is_final:  # it ended while it was kept
             spell = self._find(run.spell)
             return outcome_result(await waiting.result(), spell, is_modern=exchange.is_modern)
-        return handle_result(
-            run.id, run.spell, run.state, run.questions, is_modern=exchange.is_modern
-        )
+        return handle_result(run, offers=self._offers, is_modern=exchange.is_modern)
 
     # -- questions
 

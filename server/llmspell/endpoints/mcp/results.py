@@ -8,14 +8,14 @@ every call makes one, and the SDK's models cost more than the call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
 
 from llmspell.errors import LlmspellError, RunError
 from llmspell.host.interface import Published
-from llmspell.runs.record import Outcome, Question, RunState
+from llmspell.runs.record import Outcome, Run
 from llmspell.values import JSON, Object, dumps
 
 RUN_ID_META = "llmspell/run_id"
@@ -95,35 +95,46 @@ def failure_result(outcome: Outcome, *, is_modern: bool) -> Object:
     return error_result(error, is_modern=is_modern)
 
 
-def handle_result(
-    run_id: str, spell: str, state: RunState, questions: list[Question], *, is_modern: bool
-) -> Object:
-    """Return what a caller gets of a run that goes on without it."""
-    if questions:
-        lines = [f"The run of {spell!r} waits for a person to answer:"]
-        for question in questions:
+def handle_result(run: Run, *, offers: Callable[[str], bool], is_modern: bool) -> Object:
+    """Return what a caller gets of a run that goes on without it.
+
+    Args:
+        offers: Returns whether a control tool is offered: no other is named.
+    """
+    how = _how_to_continue(run, offers)
+    handle: Object = {"run_id": run.id, "status": run.state, "how_to_continue": how}
+    result: Object = {
+        "content": [{"type": "text", "text": dumps(handle)}],
+        "structuredContent": handle,
+    }
+    meta: Object = {RUN_ID_META: run.id, STATUS_META: run.state}
+    return _complete(result, meta, is_modern=is_modern)
+
+
+def _how_to_continue(run: Run, offers: Callable[[str], bool]) -> str:
+    arguments = f'{{"run_id": "{run.id}"}}'
+    if offers("run_result"):
+        get = f"call the tool run_result with {arguments} for its result"
+    else:
+        get = f"get its result with: llmspell runs result {run.id}"
+    if run.state == "canceled":
+        return f"The run of {run.spell!r} was stopped. There is nothing to wait for."
+    if run.questions:
+        lines = [f"The run of {run.spell!r} waits for a person to answer:"]
+        for question in run.questions:
             lines.append(f"  {question.message}")
             if question.url:
                 lines.append(f"  at {question.url}")
             else:
                 lines.append(f"  schema of the answer: {dumps(question.schema)}")
-        lines.append(f"A person answers it with: llmspell runs answer {run_id}")
-        lines.append(f'Then call the tool run_result with {{"run_id": "{run_id}"}}.')
-        how = "\n".join(lines)
-    elif state == "canceled":
-        how = f"The run of {spell!r} was stopped. There is nothing to wait for."
-    else:
-        how = (
-            f"The run of {spell!r} takes longer and goes on. Call the tool run_result with "
-            f'{{"run_id": "{run_id}"}} for its result; do not call {spell!r} again for it. '
-            f"The tool run_cancel stops it."
-        )
-    handle: Object = {"run_id": run_id, "status": state, "how_to_continue": how}
-    result: Object = {
-        "content": [{"type": "text", "text": dumps(handle)}],
-        "structuredContent": handle,
-    }
-    return _complete(result, {RUN_ID_META: run_id, STATUS_META: state}, is_modern=is_modern)
+        lines.append(f"A person answers it with: llmspell runs answer {run.id}")
+        lines.append(f"Then {get}.")
+        return "\n".join(lines)
+    lines = [f"The run of {run.spell!r} takes longer and goes on."]
+    lines.append(f"{get[0].upper()}{get[1:]}; do not call {run.spell!r} again for it.")
+    if offers("run_cancel"):
+        lines.append(f"The tool run_cancel with {arguments} stops it.")
+    return " ".join(lines)
 
 
 def error_result(error: LlmspellError, *, is_modern: bool) -> Object:

@@ -18,7 +18,6 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    HEADER_MISMATCH,
     INVALID_PARAMS,
     CallToolRequestParams,
     EmptyResult,
@@ -26,7 +25,6 @@ from mcp_types import (
     PaginatedRequestParams,
     SetLevelRequestParams,
 )
-from starlette.requests import Request
 
 from llmspell import __version__
 from llmspell.endpoints.mcp.calls import Calls
@@ -104,6 +102,7 @@ class McpEndpoint:
             self._published,
             tasks=self.tasks,
             wait_of=lambda exchange: self.tools.profile(exchange.client).wait,
+            offers=lambda name: self.tools.offers(name),
             task_after=host.project.settings.mcp.task_after,
         )
         self.control_tools = ControlTools(self.calls, lambda: self.tools)
@@ -227,10 +226,6 @@ class McpEndpoint:
         self, serve: Callable[[Exchange, _P], Awaitable[Object]]
     ) -> Callable[[Context, _P], Awaitable[Object]]:
         async def handle(context: Context, params: _P) -> Object:
-            request = context.request
-            # The SDK holds this header against the body for the methods of the core only.
-            if isinstance(request, Request) and (request.headers.get("mcp-name") != params.task_id):
-                raise MCPError(HEADER_MISMATCH, "the header Mcp-Name does not match params.taskId")
             return await serve(self.exchange(context), params)
 
         return handle

@@ -9,26 +9,32 @@ import gc
 import json
 import os
 import signal
+import sys
 from collections import Counter
+from types import FrameType
 
 
-def _count(_number, _frame):
-    objects = Counter(
-        f"{type(found).__module__}.{type(found).__qualname__}" for found in gc.get_objects()
-    )
-    tasks = Counter()
-    # `all_tasks` wants a loop, and there is one of uvloop's only while it runs: here it does.
-    with contextlib.suppress(RuntimeError):
-        for task in asyncio.all_tasks(asyncio.get_running_loop()):
-            tasks[getattr(task.get_coro(), "__qualname__", "?")] += 1
-    garbage = gc.collect()
-    kept = Counter(
-        f"{type(found).__module__}.{type(found).__qualname__}" for found in gc.get_objects()
-    )
+def _objects() -> Counter[str]:
+    types: list[type[object]] = [type(found) for found in gc.get_objects()]
+    return Counter(f"{found.__module__}.{found.__qualname__}" for found in types)
+
+
+def _tasks() -> Counter[str]:
+    with contextlib.suppress(RuntimeError):  # no loop runs at this moment
+        return Counter(
+            getattr(task.get_coro(), "__qualname__", "?")
+            for task in asyncio.all_tasks(asyncio.get_running_loop())
+        )
+    return Counter()
+
+
+def _count(_: int, __: FrameType | None) -> None:
+    said = {"blocks": sys.getallocatedblocks(), "objects": _objects(), "tasks": _tasks()}
+    said["garbage"] = gc.collect()
     path = os.path.join(os.environ["TEST_CENSUS"], str(os.getpid()))
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump({"objects": objects, "kept": kept, "tasks": tasks, "garbage": garbage}, file)
-    os.rename(path + ".new", path)
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        json.dump(said, file)
+    os.rename(f"{path}.new", path)
 
 
 if os.environ.get("TEST_CENSUS"):
