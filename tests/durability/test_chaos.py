@@ -113,6 +113,7 @@ async def test_nothing_is_left_of_a_storm_of_calls(
             "seen": dict(sorted(storm.seen.items())),
             "memory": f"{before.rss >> 10} KiB, then {after.rss >> 10} KiB, "
             f"{slope:.0f} bytes a call",
+            "database": f"{before.database >> 10} KiB, then {after.database >> 10} KiB",
             "descriptors": f"{before.descriptors}, then {after.descriptors}",
             "tasks": f"{before.tasks.total()}, then {after.tasks.total()}",
             "blocks": f"{before.blocks}, then {after.blocks}",

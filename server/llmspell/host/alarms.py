@@ -15,6 +15,8 @@ from llmspell.clock import Clock
 LOOK_SECONDS = 30.0
 """Longest time between two looks at the clock."""
 
+_FORGOTTEN = 100
+
 
 class Alarms:
     """Calls `ring(id)` for each alarm whose time has come.
@@ -42,6 +44,11 @@ class Alarms:
     def forget(self, key: str) -> None:
         """Ring no more for `key`."""
         self._due.pop(key, None)
+        # What is forgotten stays in the heap until its time: of long sleeps that were cancelled
+        # there may be any number.
+        if len(self._heap) > 2 * len(self._due) + _FORGOTTEN:
+            self._heap = [(due, key) for key, due in self._due.items()]
+            heapq.heapify(self._heap)
 
     def next_due(self) -> float | None:
         """Return when the next alarm rings, or None."""

@@ -164,7 +164,8 @@ class Bridged(Client):
         self.storm.unsure(id)  # for as long as its bridge may be killed before it is cancelled
         await bridge.cancelled(method, params, after=self.chance.uniform(0, 0.8))
         bridge.doomed[id] = time.monotonic()
-        self.storm.sure(id)
+        if not bridge.is_killed:
+            self.storm.sure(id)
 
     async def elicited(self) -> None:
         """Call what asks, and answer when it does."""

@@ -30,7 +30,9 @@ class Holdings:
     """See the module."""
 
     rss: int
-    """Bytes of memory of its own, the buffers and caches of the database included."""
+    """Bytes of memory of its own."""
+    database: int
+    """Bytes of it that are buffers and caches of the database, which settings bound."""
     blocks: int
     """Blocks of memory that Python has given out."""
     descriptors: int
@@ -97,6 +99,7 @@ async def holdings_of(pid: int, directory: Path) -> Holdings:
     said = json.loads(path.read_text(encoding="utf-8"))
     return Holdings(
         rss,
+        said["database"],
         said["blocks"],
         _descriptors_of(pid),
         len(list(descendants(pid))),

@@ -7,7 +7,7 @@ means is the same on all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -55,34 +55,27 @@ def lacking_for(client: Client, questions: Sequence[Question]) -> Object:
     }
 
 
-def input_requests(questions: Sequence[Question]) -> Object:
-    """Return the questions as `inputRequests`, by name where the author gave one, else by id."""
-    taken: Object = {}
+def by_name(questions: Sequence[Question]) -> dict[str, str]:
+    """Return the ids of questions by the keys a client sees: names where their author gave one."""
+    keys: dict[str, str] = {}
     for question in questions:
-        taken[wire_key(question, taken)] = request_of(question)
-    return taken
+        is_named = question.name and question.name not in keys
+        keys[question.name if is_named else question.id] = question.id
+    return keys
 
 
-def wire_key(question: Question, taken: Object) -> str:
-    """Return the key of a question among those that were named already."""
-    return question.id if not question.name or question.name in taken else question.name
-
-
-def request_of(question: Question) -> Object:
+def request_of(question: Question, *, is_modern: bool) -> Object:
     """Return a question as a request `{method, params}` to the client."""
     if question.request is not None:
-        params = question.request.get("params")
+        given: Object | None = question.request.get("params")
         request: Object = {"method": question.request["method"]}
-        if params is not None or request["method"] != "roots/list":
-            request["params"] = params or {}
+        if given is not None or request["method"] != "roots/list":
+            request["params"] = given or {}
         return request
     if question.url:
-        params = {
-            "mode": "url",
-            "message": question.message,
-            "url": question.url,
-            "elicitationId": question.id,
-        }
+        params: Object = {"mode": "url", "message": question.message, "url": question.url}
+        if not is_modern:  # taken out in 2026-07-28
+            params["elicitationId"] = question.id
     else:
         schema = {
             key: value for key, value in question.schema.items() if key != "additionalProperties"
@@ -91,22 +84,17 @@ def request_of(question: Question) -> Object:
     return {"method": "elicitation/create", "params": params}
 
 
-async def take_answers(
-    handle: RunHandle, questions: Sequence[Question], responses: Object
-) -> Taken:
-    """Answer the questions a client sent responses to; what fits none is left aside.
+async def take_answers(handle: RunHandle, responses: Mapping[str, Any]) -> Taken:
+    """Answer the questions a client sent responses to, by id; what fits none is left aside.
 
     An answer that does not fit its question leaves it open, to be asked again.
     """
     settled = 0
     is_refused = False
-    named: Object = {}
-    for question in questions:
-        key = wire_key(question, named)
-        named[key] = True
-        if key not in responses:
+    for question in (await handle.record()).questions:
+        if question.id not in responses:
             continue
-        action, value = _read(question, responses[key])
+        action, value = _read(question, responses[question.id])
         if action == "cancel":
             # Clients send it too when nobody was asked, so it answers nothing.
             is_refused = True

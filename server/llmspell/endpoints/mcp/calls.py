@@ -18,15 +18,8 @@ from typing import Any
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 
-from llmspell.endpoints.mcp.asking import (
-    can_ask,
-    input_requests,
-    lacking_for,
-    request_of,
-    take_answers,
-    wire_key,
-)
-from llmspell.endpoints.mcp.exchange import Exchange, NoBackChannel
+from llmspell.endpoints.mcp.asking import by_name, can_ask, lacking_for, take_answers
+from llmspell.endpoints.mcp.exchange import Exchange
 from llmspell.endpoints.mcp.paging import cut_result
 from llmspell.endpoints.mcp.progress import Reporter
 from llmspell.endpoints.mcp.results import (
@@ -36,7 +29,7 @@ from llmspell.endpoints.mcp.results import (
     handle_result,
     outcome_result,
 )
-from llmspell.endpoints.mcp.sealing import Sealing
+from llmspell.endpoints.mcp.rounds import Rounds
 from llmspell.endpoints.mcp.tasks import Tasks, knows_tasks
 from llmspell.errors import (
     AccessForbidden,
@@ -46,7 +39,7 @@ from llmspell.errors import (
     SpellNotFound,
 )
 from llmspell.host.interface import DoorHost, Published, WaitedHandle
-from llmspell.runs.record import Outcome, Question
+from llmspell.runs.record import Outcome
 from llmspell.values import Object
 
 WAIT_META = "llmspell/wait"
@@ -102,8 +95,8 @@ class Calls:
         self._tasks = tasks
         self._wait_of = wait_of
         self._task_after = task_after
-        self.sealing = Sealing(host.records)
-        """Seals the states of requests that wait for input."""
+        self.rounds = Rounds(host)
+        """Puts questions to clients."""
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -329,8 +322,11 @@ class Calls:
             MCPError: They are for a client that can do more, and for nobody else.
         """
         asked = [each for each in outcome.questions if can_ask(exchange.client, each)]
-        if responses and (await take_answers(waiting, asked, responses)).settled:
-            return None
+        if responses:  # they came with the call itself, for questions known by their names
+            named = by_name(asked)
+            given = {named[key]: value for key, value in responses.items() if key in named}
+            if (await take_answers(waiting, given)).settled:
+                return None
         if not asked and not terms.is_guest:
             lacking = lacking_for(exchange.client, outcome.questions)
             if lacking:
@@ -341,68 +337,22 @@ class Calls:
                     {"requiredCapabilities": lacking},
                 )
         if exchange.is_modern and asked:
-            return await self._input_required(exchange, waiting, terms, asked)
+            return await self.rounds.ask(exchange, waiting.id, terms.subject, asked)
         if terms.may_be_task:
             return await self._tasks.created(waiting)
-        if asked and not exchange.is_modern and await self._elicit(exchange, waiting, asked[0]):
+        if asked and await self.rounds.elicit(exchange, waiting, asked[0]):
             return None
         return await self._handle(exchange, waiting)
-
-    async def _input_required(
-        self,
-        exchange: Exchange,
-        waiting: WaitedHandle,
-        terms: _Terms,
-        questions: list[Question],
-    ) -> Object:
-        expires = max(question.expires_at for question in questions)
-        state = await self.sealing.seal(waiting.id, terms.subject, exchange.caller, expires)
-        return {
-            "resultType": "input_required",
-            "inputRequests": input_requests(questions),
-            "requestState": state,
-        }
 
     async def _again(
         self, exchange: Exchange, terms: _Terms, state: str, responses: Object
     ) -> Object:
         """Go on with the run that a retry is about, with the answers it brought."""
-        try:
-            run_id = await self.sealing.open(state, terms.subject, exchange.caller)
-        except ValueError as error:
-            raise MCPError(INVALID_PARAMS, f"the requestState is not good: {error}") from None
-        waiting = await self._host.wait_for(run_id, caller=exchange.caller)
-        run = await waiting.record()
-        asked = [each for each in run.questions if can_ask(exchange.client, each)]
-        taken = await take_answers(waiting, asked, responses)
-        if taken.is_refused and not taken.settled:
+        resumed = await self.rounds.again(exchange, terms.subject, state, responses)
+        if resumed.taken.is_refused and not resumed.taken.settled:
             # Asking again at once would ask for ever; the other doors can answer still.
-            return await self._handle(exchange, waiting)
-        return await self._follow(exchange, waiting, terms)
-
-    async def _elicit(self, exchange: Exchange, waiting: WaitedHandle, question: Question) -> bool:
-        """Ask over the open call and return whether the question has an answer now."""
-        request = request_of(question)
-        asking = asyncio.ensure_future(
-            exchange.request(str(request["method"]), request.get("params") or {})
-        )
-        elsewhere = asyncio.ensure_future(_settled(waiting, question.id))
-        try:
-            await asyncio.wait([asking, elsewhere], return_when=asyncio.FIRST_COMPLETED)
-            if elsewhere.done():
-                return True
-            response = asking.result()
-        except NoBackChannel:
-            return False
-        except MCPError as error:
-            _log.debug("run %s: the client cannot ask: %s", waiting.id, error)
-            return False
-        finally:
-            for future in (asking, elsewhere):
-                future.cancel()
-            await asyncio.wait([asking, elsewhere])
-        taken = await take_answers(waiting, [question], {wire_key(question, {}): response})
-        return bool(taken.settled)
+            return await self._handle(exchange, resumed.waiting)
+        return await self._follow(exchange, resumed.waiting, terms)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -423,14 +373,6 @@ async def _next(waiting: WaitedHandle, reporter: Reporter | None) -> Outcome:
         async for event in waiting.events(reporter.seen, until_pause=True):
             await reporter.event(event)
         return await waiting.settled()
-
-
-async def _settled(waiting: WaitedHandle, question: str) -> None:
-    """Return once a question is open no more, whoever answered it."""
-    after = 0
-    async for event in waiting.events(after):
-        if event.kind == "answer" and event.data.get("id") == question:
-            return
 
 
 def _key_of(exchange: Exchange) -> str | None:

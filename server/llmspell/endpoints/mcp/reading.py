@@ -16,16 +16,10 @@ from typing import Any, TypeVar, cast
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST
 
-from llmspell.endpoints.mcp.asking import (
-    can_ask,
-    input_requests,
-    request_of,
-    take_answers,
-    wire_key,
-)
-from llmspell.endpoints.mcp.exchange import Exchange, NoBackChannel
+from llmspell.endpoints.mcp.asking import can_ask
+from llmspell.endpoints.mcp.exchange import Exchange
 from llmspell.endpoints.mcp.results import protocol_error
-from llmspell.endpoints.mcp.sealing import Sealing
+from llmspell.endpoints.mcp.rounds import Rounds
 from llmspell.errors import (
     AccessForbidden,
     InputInvalid,
@@ -36,7 +30,7 @@ from llmspell.errors import (
     TemplateError,
 )
 from llmspell.host.interface import DoorHost, WaitedHandle
-from llmspell.runs.record import Outcome, Question
+from llmspell.runs.record import Outcome
 from llmspell.values import Object
 
 _log = logging.getLogger(__name__)
@@ -47,9 +41,9 @@ _T = TypeVar("_T")
 class Reading:
     """Waits for the runs behind `resources/read` and `prompts/get`."""
 
-    def __init__(self, host: DoorHost, sealing: Sealing) -> None:
+    def __init__(self, host: DoorHost, rounds: Rounds) -> None:
         self._host = host
-        self._sealing = sealing
+        self._rounds = rounds
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def outcome(
@@ -123,14 +117,8 @@ class Reading:
                 return outcome
             asked = [each for each in outcome.questions if can_ask(exchange.client, each)]
             if exchange.is_modern and asked:
-                expires = max(question.expires_at for question in asked)
-                state = await self._sealing.seal(waiting.id, subject, exchange.caller, expires)
-                return {
-                    "resultType": "input_required",
-                    "inputRequests": input_requests(asked),
-                    "requestState": state,
-                }
-            if not asked or not await _elicited(exchange, waiting, asked[0]):
+                return await self._rounds.ask(exchange, waiting.id, subject, asked)
+            if not asked or not await self._rounds.elicit(exchange, waiting, asked[0]):
                 raise RunError(
                     f"reading {subject!r} needs an answer: {outcome.questions[0].message}",
                     hint="use a client that can ask its user (elicitation)",
@@ -143,30 +131,13 @@ class Reading:
         responses: Any = params.get("inputResponses")
         if not isinstance(state, str) or not isinstance(responses, dict | None):
             raise MCPError(INVALID_PARAMS, "requestState is a text, inputResponses an object")
-        try:
-            run_id = await self._sealing.open(state, subject, exchange.caller)
-        except ValueError as error:
-            raise MCPError(INVALID_PARAMS, f"the requestState is not good: {error}") from None
-        waiting = await self._host.wait_for(run_id, caller=exchange.caller)
-        run = await waiting.record()
-        asked = [each for each in run.questions if can_ask(exchange.client, each)]
-        taken = await take_answers(waiting, asked, cast(Object, responses or {}))
-        if taken.is_refused and not taken.settled:
-            await _stop(waiting)
-            raise RunError(f"reading {subject!r} needs an answer, and got none", run_id=run_id)
-        return waiting
-
-
-async def _elicited(exchange: Exchange, waiting: WaitedHandle, question: Question) -> bool:
-    """Ask over the open request and return whether the question has an answer now."""
-    request = request_of(question)
-    try:
-        response = await exchange.request(str(request["method"]), request.get("params") or {})
-    except (NoBackChannel, MCPError) as error:
-        _log.debug("run %s: the client cannot ask: %s", waiting.id, error)
-        return False
-    taken = await take_answers(waiting, [question], {wire_key(question, {}): response})
-    return bool(taken.settled)
+        resumed = await self._rounds.again(exchange, subject, state, cast(Object, responses or {}))
+        if resumed.taken.is_refused and not resumed.taken.settled:
+            await _stop(resumed.waiting)
+            raise RunError(
+                f"reading {subject!r} needs an answer, and got none", run_id=resumed.waiting.id
+            )
+        return resumed.waiting
 
 
 async def _stop(waiting: WaitedHandle) -> None:

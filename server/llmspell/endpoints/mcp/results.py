@@ -161,10 +161,11 @@ def error_of(outcome: Outcome) -> LlmspellError:
 
 def protocol_error(error: LlmspellError) -> MCPError | None:
     """Return the JSON-RPC error that a spell asked for, or None for an ordinary failure."""
-    if error.code != "run.protocol_error":
-        return None
     data = error.data or {}
-    return MCPError(int(data["code"]), str(data["message"]), data.get("data"))
+    code = data.get("code")
+    if error.code != "run.protocol_error" or not isinstance(code, int):
+        return None
+    return MCPError(code, str(data.get("message", error.message)), data.get("data"))
 
 
 def content_block(part: Object) -> Object:

@@ -27,6 +27,8 @@ class _State(msgspec.Struct, frozen=True):
     principal: str
     tenant: str
     expires: float
+    keys: dict[str, str]
+    """Ids of the questions that were asked, by what the client calls them."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,13 +42,19 @@ class Sealing:
         self._records = records
         self._codec: AESGCMRequestStateCodec | None = None
 
-    async def seal(self, run_id: str, subject: str, caller: Caller, expires: float) -> str:
-        """Return the state of a call that goes on with a run, good until a Unix time."""
-        state = _State(run_id, subject, caller.principal, caller.tenant, expires)
+    async def seal(
+        self, run_id: str, subject: str, caller: Caller, keys: dict[str, str], expires: float
+    ) -> str:
+        """Return the state of a call that goes on with a run, good until a Unix time.
+
+        Args:
+            keys: Ids of the questions that are asked, by what the client calls them.
+        """
+        state = _State(run_id, subject, caller.principal, caller.tenant, expires, keys)
         return (await self._opened()).seal(_encode(state))
 
-    async def open(self, sealed: str, subject: str, caller: Caller) -> str:
-        """Return the run a sealed state is about.
+    async def open(self, sealed: str, subject: str, caller: Caller) -> tuple[str, dict[str, str]]:
+        """Return the run a sealed state is about, and the questions' ids by key.
 
         Raises:
             ValueError: It is not ours, of somebody else, of another call, or too old.
@@ -62,7 +70,7 @@ class Sealing:
             raise ValueError("it was given for another call")
         if state.expires < time.time():
             raise ValueError("it has expired")
-        return state.run
+        return state.run, state.keys
 
     async def _opened(self) -> AESGCMRequestStateCodec:
         if self._codec is None:

@@ -124,7 +124,7 @@ class McpEndpoint:
         handle("tasks/get", TaskParams, self._task_handler(self.tasks.get))
         handle("tasks/update", TaskUpdateParams, self._task_handler(self.tasks.update))
         handle("tasks/cancel", TaskParams, self._task_handler(self.tasks.cancel))
-        self._reading = Reading(host, self.calls.sealing)
+        self._reading = Reading(host, self.calls.rounds)
         resources = Resources(host, self._reading, bundle=bundle)
         register_resources(self.server, resources, self.changes, self.exchange)
         prompts = Prompts(host, self._reading, bundle=bundle)

@@ -12,8 +12,8 @@ from typing import Any
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, RequestParams
 
-from llmspell.endpoints.mcp.asking import input_requests, take_answers
-from llmspell.endpoints.mcp.exchange import TASKS, Exchange
+from llmspell.endpoints.mcp.asking import can_ask, request_of, take_answers
+from llmspell.endpoints.mcp.exchange import TASKS, Client, Exchange
 from llmspell.endpoints.mcp.paging import cut_result
 from llmspell.endpoints.mcp.progress import told_in
 from llmspell.endpoints.mcp.results import (
@@ -92,15 +92,15 @@ class Tasks:
     async def get(self, exchange: Exchange, params: TaskParams) -> Object:
         """Serve `tasks/get`."""
         self.require(exchange)
-        return await self.describe(await self._waiting(exchange, params.task_id))
+        waiting = await self._waiting(exchange, params.task_id)
+        return await self.describe(waiting, exchange.client)
 
     async def update(self, exchange: Exchange, params: TaskUpdateParams) -> Object:
         """Serve `tasks/update`: answers to what the task asks. Unknown keys are left aside."""
         self.require(exchange)
         waiting = await self._waiting(exchange, params.task_id)
         try:
-            run = await waiting.record()
-            await take_answers(waiting, run.questions, params.input_responses)
+            await take_answers(waiting, params.input_responses)
         finally:
             await waiting.let_go()
         return {}
@@ -125,15 +125,23 @@ class Tasks:
         """
         return await self.describe(await self._host.wait_for(task_id, caller=caller))
 
-    async def describe(self, waiting: WaitedHandle) -> Object:
-        """Return a task in full, as `tasks/get` and status notifications have it; lets go of it."""
+    async def describe(self, waiting: WaitedHandle, client: Client | None = None) -> Object:
+        """Return a task in full, as `tasks/get` and status notifications have it; lets go of it.
+
+        Args:
+            client: Who looks at it: it is not asked what it cannot ask its user.
+        """
         try:
             run = await waiting.record()
             task = self._head(run, await _message(waiting))
         finally:
             await waiting.let_go()
         if task["status"] == "input_required":
-            task["inputRequests"] = input_requests(run.questions)
+            asked = [each for each in run.questions if client is None or can_ask(client, each)]
+            # By id: the keys of a task's requests are never used twice, and names may be.
+            task["inputRequests"] = {each.id: request_of(each, is_modern=True) for each in asked}
+            if not asked:
+                task["statusMessage"] = f"a person answers it with: llmspell runs answer {run.id}"
         elif task["status"] in ("completed", "failed"):
             task.update(self._end(run))
         return task

@@ -50,6 +50,14 @@ return Spell.create { input = {}, run = function(_, ctx)
   return ctx:ask { name = "who", message = "Who?", schema = { name = Schema.string "" } }.name
 end }
 """,
+    "twins": """
+return Spell.create { input = {}, run = function(_, ctx)
+  return parallel {
+    function() return ctx:ask { name = "sure", message = "one?" }.ok end,
+    function() return ctx:ask { name = "sure", message = "two?" }.ok end,
+  }
+end }
+""",
     "begun": """
 return Spell.create { input = {}, run = function() return State.shared:get "begun" or 0 end }
 """,
@@ -115,7 +123,12 @@ async def test_a_missing_or_wrong_answer_is_asked_for_again(tmp_path: Path) -> N
         exchange = RecordingExchange(client=FORMS)
         first = await endpoint.call_tool(exchange, order())
         key, request = only(first)
-        for responses in ({}, {"other": ACCEPT}, {key: {"action": "accept", "content": {}}}):
+        wrong: list[Object] = [
+            {},
+            {"other": ACCEPT},
+            {key: {"action": "accept", "content": {}}},
+        ]
+        for responses in wrong:
             again = await endpoint.call_tool(
                 exchange, order(requestState=first["requestState"], inputResponses=responses)
             )
@@ -179,7 +192,8 @@ async def test_a_request_state_is_good_only_for_whom_and_what_it_was_made(tmp_pa
                 await endpoint.call_tool(who, params)
             assert refused.value.code == -32602
         # What they tried changed nothing.
-        assert only(await endpoint.call_tool(exchange, order(requestState=state)))
+        again = await endpoint.call_tool(exchange, order(requestState=state))
+        assert only(again)[1]["params"]["message"] == "How many?"
 
 
 async def test_an_answer_that_comes_with_the_call_is_taken_by_name(tmp_path: Path) -> None:
@@ -206,6 +220,25 @@ async def test_a_client_without_a_model_is_told_what_it_lacks_and_the_run_ends(
         able = RecordingExchange(client=Client(samples=True))
         _, request = only(await endpoint.call_tool(able, {"name": "samples"}))
         assert request == {"method": "sampling/createMessage", "params": {"maxTokens": 5}}
+
+
+async def test_an_answer_goes_to_the_question_it_was_asked_for_and_to_no_other_of_its_name(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as (host, endpoint):
+        exchange = RecordingExchange(client=FORMS)
+        call: Object = {"name": "twins", "arguments": {}}
+        first = await endpoint.call_tool(exchange, call)
+        assert "sure" in first["inputRequests"]
+        asked = first["inputRequests"]["sure"]["params"]["message"]
+        (run,) = (await host.runs(caller=exchange.caller)).runs
+        handle = await host.run(run.id, caller=exchange.caller)
+        (meant,) = [each for each in run.questions if each.message == asked]
+        await handle.answer({"ok": False}, question=meant.id)
+        retry = {**call, "requestState": first["requestState"], "inputResponses": {"sure": ACCEPT}}
+        second = await endpoint.call_tool(exchange, retry)
+        # The other question, now alone of its name, was not taken as answered.
+        assert second["inputRequests"]["sure"]["params"]["message"] != asked
 
 
 async def test_an_answer_at_another_door_lets_the_rounds_go_on(tmp_path: Path) -> None:
