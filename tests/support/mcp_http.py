@@ -15,7 +15,7 @@ import httpx2
 
 from llmspell.endpoints.app import HttpServer, serve_http
 from llmspell.endpoints.auth.keys import KeyAuthenticator
-from llmspell.endpoints.mcp.http import HttpLimits
+from llmspell.endpoints.mcp.http.door import HttpLimits
 from llmspell.host.host import Host
 from llmspell.runs.record import Run
 from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, SPELLS, open_host

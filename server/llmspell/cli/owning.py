@@ -170,7 +170,7 @@ class HttpDoor:
         from llmspell.endpoints.app import address_of, listen, serve_http, url_of
         from llmspell.endpoints.auth.making import make_authenticator
         from llmspell.endpoints.limits import RateLimit
-        from llmspell.endpoints.mcp.http import HttpLimits
+        from llmspell.endpoints.mcp.http.door import HttpLimits
 
         project, clock = self._host.project, self._host.services.clock
         listener = listen(settings.host, settings.port)

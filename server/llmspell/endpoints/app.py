@@ -32,8 +32,8 @@ from llmspell.endpoints.auth.documents import documents
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.auth.host_rule import HostRule
 from llmspell.endpoints.limits import RateLimit
-from llmspell.endpoints.mcp.bundle_http import BundleHttp
-from llmspell.endpoints.mcp.http import HttpLimits, McpHttp
+from llmspell.endpoints.mcp.http.by_bundle import BundleHttp
+from llmspell.endpoints.mcp.http.door import HttpLimits, McpHttp
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError

@@ -131,8 +131,6 @@ class Storm:
             self.seen[what.partition(" ")[0]] += 1
             took = time.monotonic() - began
             is_disturbed = any(killed > began - 10 for killed in self.killed)
-            if took > 5 and not is_disturbed:
-                print("SLOW", what, took)
             if not is_disturbed:
                 self.slowest = max(self.slowest, took)
 

@@ -20,7 +20,7 @@ from llmspell.endpoints.app import HttpServer, build_app, serve_http
 from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
 from llmspell.endpoints.auth.authenticator import Authenticator
 from llmspell.endpoints.auth.token import TokenAuthenticator
-from llmspell.endpoints.mcp.http import MAX_BODY
+from llmspell.endpoints.mcp.http.door import MAX_BODY
 from llmspell.errors import ConfigError
 from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, SPELLS, ended_run, open_host
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmspell.endpoints.mcp.http import HttpLimits
+from llmspell.endpoints.mcp.http.door import HttpLimits
 from llmspell.host.host import Host
 from tests.support.mcp import LEGACY, SECONDS, write_spell
 from tests.support.mcp_http import GATED, RawClient, Served, served, serving

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmspell.endpoints.mcp.http import HttpLimits
+from llmspell.endpoints.mcp.http.door import HttpLimits
 from tests.support.mcp import SECONDS, SPELLS, write_spell
 from tests.support.mcp_http import Event, RawClient, Served, served, serving
 

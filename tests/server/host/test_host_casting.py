@@ -307,7 +307,9 @@ async def test_a_cast_ends_at_the_deadline_its_spell_gives_itself(tmp_path: Path
 
 async def test_no_cast_outlives_the_limit_of_the_settings(tmp_path: Path) -> None:
     clock = ManualClock()
-    async with open_host(tmp_path, {"sleeps": SLEEPS}, clock=clock, limits__cast_seconds="600") as host:
+    async with open_host(
+        tmp_path, {"sleeps": SLEEPS}, clock=clock, limits__cast_seconds="600"
+    ) as host:
         error = await sleep_through(host, clock, seconds=601, timeout=1_000_000)
     assert "600 seconds" in error["message"]
 

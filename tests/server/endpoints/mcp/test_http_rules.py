@@ -18,9 +18,9 @@ from mcp.shared.inbound import (
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 from starlette.types import Scope
 
-from llmspell.endpoints.mcp.http_message import Message, read_message
-from llmspell.endpoints.mcp.http_request import HttpHeaders
-from llmspell.endpoints.mcp.http_rules import ParamHeaders, check_envelope
+from llmspell.endpoints.mcp.http.message import Message, read_message
+from llmspell.endpoints.mcp.http.request import HttpHeaders
+from llmspell.endpoints.mcp.http.rules import ParamHeaders, check_envelope
 from tests.support.mcp import ENVELOPE, MODERN
 
 SCHEMA: dict[str, Any] = {

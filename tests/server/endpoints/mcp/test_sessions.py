@@ -10,8 +10,8 @@ import pytest
 from mcp.server.lowlevel import Server
 
 from llmspell.clock import ManualClock
-from llmspell.endpoints.mcp.session import Owner, Session
-from llmspell.endpoints.mcp.sessions import KIND, QUIET_SECONDS, TIDY_SECONDS, Sessions
+from llmspell.endpoints.mcp.http.session import Owner, Session
+from llmspell.endpoints.mcp.http.sessions import KIND, QUIET_SECONDS, TIDY_SECONDS, Sessions
 from llmspell.errors import AccessRateLimited
 from llmspell.host.door_records import DoorRecords
 from llmspell.state.memory import MemoryStore

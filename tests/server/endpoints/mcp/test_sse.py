@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from llmspell.endpoints.mcp.sse import MOST_READERS, EventStream
+from llmspell.endpoints.mcp.http.sse import MOST_READERS, EventStream
 
 SECONDS = 10.0
 

@@ -18,7 +18,7 @@ from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from llmspell.endpoints.mcp.exchange import NoBackChannel
-from llmspell.endpoints.mcp.http_answers import (
+from llmspell.endpoints.mcp.http.answers import (
     Head,
     RequestId,
     encode,
@@ -27,19 +27,19 @@ from llmspell.endpoints.mcp.http_answers import (
     send_json,
     send_status,
 )
-from llmspell.endpoints.mcp.http_call import (
+from llmspell.endpoints.mcp.http.call import (
     Ending,
     HttpCall,
     SdkDispatch,
     metadata_of,
     transport_of,
 )
-from llmspell.endpoints.mcp.http_message import Message
-from llmspell.endpoints.mcp.http_request import HttpRequest
+from llmspell.endpoints.mcp.http.message import Message
+from llmspell.endpoints.mcp.http.request import HttpRequest
+from llmspell.endpoints.mcp.http.session import Owner, Session
+from llmspell.endpoints.mcp.http.sessions import Sessions
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.session import Owner, Session
-from llmspell.endpoints.mcp.sessions import Sessions
 from llmspell.values import Object
 
 SESSION_HEADER = "mcp-session-id"

@@ -35,9 +35,9 @@ from mcp_types.methods import validate_client_request
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from llmspell.endpoints.mcp.exchange import Client, client_of
-from llmspell.endpoints.mcp.http_answers import encode
-from llmspell.endpoints.mcp.http_message import Message, is_object
-from llmspell.endpoints.mcp.http_request import HttpHeaders
+from llmspell.endpoints.mcp.http.answers import encode
+from llmspell.endpoints.mcp.http.message import Message, is_object
+from llmspell.endpoints.mcp.http.request import HttpHeaders
 from llmspell.endpoints.mcp.progress import LEVELS
 from llmspell.values import Object
 

@@ -20,20 +20,20 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from llmspell.endpoints.mcp.http_answers import (
+from llmspell.endpoints.mcp.http.answers import (
     RequestId,
     error_message,
     send_json,
     send_status,
     status_of,
 )
-from llmspell.endpoints.mcp.http_call import Ending, HttpCall, SdkDispatch
-from llmspell.endpoints.mcp.http_message import Message, is_object
-from llmspell.endpoints.mcp.http_request import HttpRequest
-from llmspell.endpoints.mcp.http_rules import Clients, ParamHeaders, check_envelope, check_version
+from llmspell.endpoints.mcp.http.call import Ending, HttpCall, SdkDispatch
+from llmspell.endpoints.mcp.http.message import Message, is_object
+from llmspell.endpoints.mcp.http.request import HttpRequest
+from llmspell.endpoints.mcp.http.rules import Clients, ParamHeaders, check_envelope, check_version
+from llmspell.endpoints.mcp.http.sse import EventStream
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.sse import EventStream
 from llmspell.values import Object
 
 

@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.mcp.bundles import bundles_of
-from llmspell.endpoints.mcp.http import McpHttp
-from llmspell.endpoints.mcp.http_request import HttpHeaders
+from llmspell.endpoints.mcp.http.door import McpHttp
+from llmspell.endpoints.mcp.http.request import HttpHeaders
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import AccessError, OwnerStopping, UsageError

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
-from llmspell.endpoints.mcp.http_answers import RequestId
+from llmspell.endpoints.mcp.http.answers import RequestId
 from llmspell.values import Object
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.types import Send
 
-from llmspell.endpoints.mcp.http_answers import Head
+from llmspell.endpoints.mcp.http.answers import Head
 
 PING_SECONDS = 15.0
 """Longest silence on a stream, so that no proxy takes it for dead."""

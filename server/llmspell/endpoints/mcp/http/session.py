@@ -25,14 +25,14 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import INTERNAL_ERROR
 
 from llmspell.endpoints.mcp.exchange import NoBackChannel, client_of
-from llmspell.endpoints.mcp.http_answers import (
+from llmspell.endpoints.mcp.http.answers import (
     RequestId,
     notification_message,
     request_message,
 )
-from llmspell.endpoints.mcp.http_call import HttpCall
-from llmspell.endpoints.mcp.http_message import is_object
-from llmspell.endpoints.mcp.sse import ROOM, EventStream
+from llmspell.endpoints.mcp.http.call import HttpCall
+from llmspell.endpoints.mcp.http.message import is_object
+from llmspell.endpoints.mcp.http.sse import ROOM, EventStream
 from llmspell.values import Object
 
 KEPT_SECONDS = 300.0

@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from llmspell.clock import Clock, SystemClock
-from llmspell.endpoints.mcp.http_call import HttpCall
-from llmspell.endpoints.mcp.session import Owner, Session
+from llmspell.endpoints.mcp.http.call import HttpCall
+from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.errors import AccessRateLimited
 from llmspell.host.door_records import DoorRecords
 from llmspell.values import Object

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from llmspell.endpoints.mcp.exchange import Client, NoBackChannel
-from llmspell.endpoints.mcp.http_answers import (
+from llmspell.endpoints.mcp.http.answers import (
     Head,
     RequestId,
     error_message,
@@ -31,9 +31,9 @@ from llmspell.endpoints.mcp.http_answers import (
     result_message,
     send_json,
 )
-from llmspell.endpoints.mcp.http_request import HttpRequest
+from llmspell.endpoints.mcp.http.request import HttpRequest
+from llmspell.endpoints.mcp.http.sse import PING_SECONDS, EventStream
 from llmspell.endpoints.mcp.sdk_exchange import CALLER_SCOPE
-from llmspell.endpoints.mcp.sse import PING_SECONDS, EventStream
 from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object

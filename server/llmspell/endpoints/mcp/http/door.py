@@ -20,29 +20,29 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Receive, Scope, Send
 
 from llmspell.endpoints.auth.gate import Gate
-from llmspell.endpoints.mcp.http_answers import send_status
-from llmspell.endpoints.mcp.http_call import HttpCall
-from llmspell.endpoints.mcp.http_cors import Cors
-from llmspell.endpoints.mcp.http_legacy import (
+from llmspell.endpoints.mcp.http.answers import send_status
+from llmspell.endpoints.mcp.http.call import HttpCall
+from llmspell.endpoints.mcp.http.cors import Cors
+from llmspell.endpoints.mcp.http.legacy import (
     RESUME_WITHIN,
     LegacyHttp,
     described,
     owner_of,
     refuse,
 )
-from llmspell.endpoints.mcp.http_message import Message, id_of, read_message
-from llmspell.endpoints.mcp.http_modern import ModernHttp
-from llmspell.endpoints.mcp.http_request import (
+from llmspell.endpoints.mcp.http.message import Message, id_of, read_message
+from llmspell.endpoints.mcp.http.modern import ModernHttp
+from llmspell.endpoints.mcp.http.request import (
     MAX_BODY,
     Departed,
     HttpHeaders,
     HttpRequest,
     NotJson,
 )
-from llmspell.endpoints.mcp.http_rules import is_modern
+from llmspell.endpoints.mcp.http.rules import is_modern
+from llmspell.endpoints.mcp.http.session import Owner, Session
+from llmspell.endpoints.mcp.http.sessions import IDLE_SECONDS, SESSIONS, Sessions
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.session import Owner, Session
-from llmspell.endpoints.mcp.sessions import IDLE_SECONDS, SESSIONS, Sessions
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import AccessError, AccessRateLimited, InputTooLarge, OwnerStopping
 from llmspell.host.door_records import DoorRecords

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from starlette.types import Message, Send
 
-from llmspell.endpoints.mcp.http_answers import Head
-from llmspell.endpoints.mcp.http_request import HttpHeaders
+from llmspell.endpoints.mcp.http.answers import Head
+from llmspell.endpoints.mcp.http.request import HttpHeaders
 
 _METHODS = b"GET, POST, DELETE"
 _SENT = frozenset(

@@ -1,0 +1,1 @@
+"""MCP over Streamable HTTP, both protocol eras. `door` is the ASGI application."""
