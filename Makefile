@@ -10,8 +10,9 @@ PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Tests of one file share servers and stay together; attacks are too few files for that. Interop and
 # attacks wait more than they compute, and so get two workers for each processor.
 CORES   ?= $(shell nproc 2>/dev/null || echo 2)
-# How often `make soak` kills an owner.
+# How often `make soak` kills an owner, and how many calls it makes in a storm.
 KILLS   ?= 200
+CALLS   ?= 5000
 PYTEST  := $(BIN)/python -m pytest --timeout=90
 UNIT    := -n $(shell expr 1 + $(CORES)) --dist=loadfile
 INTEROP := -n $(shell expr 2 \* $(CORES)) --dist=loadfile
@@ -84,6 +85,7 @@ soak: $(DEV) ## run the property tests with many more examples, and kill owners 
 	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop --ignore=tests/conformance -m hypothesis --hypothesis-profile=soak
 	TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
 	TEST_KILLS=$(KILLS) TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
+	TEST_CALLS=$(CALLS) $(PYTEST) --timeout=0 tests/durability/test_chaos.py
 
 bench: $(DEV) ## measure, each as a ratio to something known
 	@for file in $(BENCHES); do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -170,9 +170,7 @@ class Bridged(Client):
     async def elicited(self) -> None:
         """Call what asks, and answer when it does."""
         arguments = {"id": self.storm.new_id("asks")}
-        self.storm.asking.add(arguments["id"])
         result = await self.tool(self.called("asks", arguments))
-        self.storm.asking.discard(arguments["id"])
         self.storm.check("asks", arguments, result)
 
     async def kills_bridge(self) -> None:

@@ -215,7 +215,6 @@ class Client(ABC):
         if task["status"] != "input_required":
             raise Wrong(f"{task}")
         if self.chance.random() < 0.2:
-            self.storm.asking.add(arguments["id"])
             return
         given = {name: accept() for name in task["inputRequests"]}
         await self.result("tasks/update", {**asked, "inputResponses": given})
@@ -240,7 +239,6 @@ class Client(ABC):
     async def abandons(self) -> None:
         """Call what asks, and never answer."""
         arguments = {"id": self.storm.new_id("asks")}
-        self.storm.asking.add(arguments["id"])
         await self.result("tools/call", self.called("asks", arguments, key=True))
 
 

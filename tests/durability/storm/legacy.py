@@ -200,7 +200,6 @@ class LegacyHttp(Client):
     async def leaves_asked(self) -> None:
         """Call what asks, and go when it does."""
         arguments = {"id": self.storm.new_id("asks")}
-        self.storm.asking.add(arguments["id"])
 
         async def leave() -> None:
             await self._begin()

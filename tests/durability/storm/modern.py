@@ -23,6 +23,7 @@ class ModernHttp(Client):
         super().__init__(storm, name)
         self._kept: Connection | None = None
         self._kept_at = 0.0
+        self._kept_in = 0
         self._half: list[Connection] = []
 
     def acts(self) -> list[tuple[Any, int]]:
@@ -42,8 +43,10 @@ class ModernHttp(Client):
 
     async def _ask(self, method: str, params: Object) -> Object:
         # One connection for several requests, or one for each: both are common.
-        if self._kept is not None and time.monotonic() - self._kept_at > KEEP_SECONDS:
+        is_old = time.monotonic() - self._kept_at > KEEP_SECONDS
+        if is_old or self._kept_in != self.storm.epoch:
             self._let_go()
+        epoch = self.storm.epoch
         connection, self._kept = self._kept, None
         connection = connection or await Connection.to(self.storm.port)
         is_whole = False
@@ -53,6 +56,7 @@ class ModernHttp(Client):
         finally:
             if is_whole and self._kept is None and self.chance.random() < 0.7:
                 self._kept, self._kept_at = connection, time.monotonic()
+                self._kept_in = epoch
             else:
                 connection.abort()
         return answer

@@ -64,8 +64,6 @@ class Storm:
     """Calls whose effect was acknowledged."""
     calls: set[str] = field(default_factory=set[str])
     """Calls that may have had an effect."""
-    asking: set[str] = field(default_factory=set[str])
-    """Calls that wait for a person who never answers."""
     excused: set[str] = field(default_factory=set[str])
     """Calls that may be under way still: whoever was to cancel them was killed."""
     given_up: dict[str, float] = field(default_factory=dict[str, float])

@@ -19,7 +19,7 @@ from llmspell.bridge.hello import PROTOCOL
 from llmspell.bridge.meeting import connect
 from llmspell.clock import ManualClock
 from llmspell.host.host import Host
-from llmspell.host.interface import HostInterface
+from llmspell.host.interface import DoorHost
 from llmspell.host.listening import Listener
 from llmspell.host.owner import Hello, Owner
 from tests.support.lacking import lacking
@@ -42,7 +42,7 @@ print("heard", heard.decode() or "nothing")
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncGenerator[HostInterface]:
+async def host(tmp_path: Path) -> AsyncGenerator[DoorHost]:
     project = make_project(tmp_path / "project", ("hello",))
     async with Host.open(project, state="memory", watch=False, environ={}) as opened:
         yield opened
@@ -83,7 +83,7 @@ def hello(role: str, protocol: int = PROTOCOL) -> bytes:
 
 
 async def test_a_role_is_served_after_both_have_said_hello(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
@@ -106,7 +106,7 @@ async def test_a_role_is_served_after_both_have_said_hello(
     ids=["role", "protocol", "no json", "no hello", "long"],
 )
 async def test_a_hello_that_cannot_be_served_is_answered_with_an_error(
-    host: HostInterface, tmp_path: Path, line: bytes, code: str
+    host: DoorHost, tmp_path: Path, line: bytes, code: str
 ) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
@@ -118,7 +118,7 @@ async def test_a_hello_that_cannot_be_served_is_answered_with_an_error(
 
 
 async def test_a_connection_without_a_hello_harms_nobody(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
@@ -128,7 +128,7 @@ async def test_a_connection_without_a_hello_harms_nobody(
 
 
 async def test_a_fault_on_one_connection_leaves_the_others(
-    host: HostInterface, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    host: DoorHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Hello) -> None:
         raise RuntimeError("planted")
@@ -142,7 +142,7 @@ async def test_a_fault_on_one_connection_leaves_the_others(
 
 
 async def test_the_socket_appears_when_it_accepts_and_is_gone_when_it_does_not(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     (tmp_path / "s.sock").write_text("left over", encoding="utf-8")
     owner = Owner(host, Listener(tmp_path, {}))
@@ -152,7 +152,7 @@ async def test_the_socket_appears_when_it_accepts_and_is_gone_when_it_does_not(
     assert [name for name in os.listdir(tmp_path) if name.startswith("s.")] == []
 
 
-async def test_stopping_ends_the_connections_there_are(host: HostInterface, tmp_path: Path) -> None:
+async def test_stopping_ends_the_connections_there_are(host: DoorHost, tmp_path: Path) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
@@ -164,7 +164,7 @@ async def test_stopping_ends_the_connections_there_are(host: HostInterface, tmp_
 
 
 async def test_a_newer_build_makes_it_end_and_an_older_one_does_not(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     def drain(build: str, protocol: int) -> bytes:
         said = {"protocol": protocol, "build": build, "pid": 1, "role": "drain"}
@@ -190,7 +190,7 @@ async def test_a_newer_build_makes_it_end_and_an_older_one_does_not(
 
 
 async def test_whoever_is_connected_when_it_is_stopped_is_told_so(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
@@ -205,7 +205,7 @@ async def test_whoever_is_connected_when_it_is_stopped_is_told_so(
 
 
 async def test_who_dials_before_it_serves_is_let_in_and_waits(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     listener = Listener(tmp_path, {})
     reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
@@ -217,7 +217,7 @@ async def test_who_dials_before_it_serves_is_let_in_and_waits(
         writer.close()
 
 
-async def test_a_signal_stops_it_in_order(host: HostInterface, tmp_path: Path) -> None:
+async def test_a_signal_stops_it_in_order(host: DoorHost, tmp_path: Path) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     async with owner.signals(), serving(owner) as task:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -226,7 +226,7 @@ async def test_a_signal_stops_it_in_order(host: HostInterface, tmp_path: Path) -
 
 
 async def test_it_ends_when_nobody_has_needed_it_for_a_while(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     clock = ManualClock()
     owner = Owner(host, Listener(tmp_path, {}), idle_seconds=600, clock=clock)
@@ -239,7 +239,7 @@ async def test_it_ends_when_nobody_has_needed_it_for_a_while(
 
 
 async def test_a_connection_keeps_it_alive_and_so_does_work(
-    host: HostInterface, tmp_path: Path
+    host: DoorHost, tmp_path: Path
 ) -> None:
     clock = ManualClock()
     owner = Owner(host, Listener(tmp_path, {}), idle_seconds=600, clock=clock)
