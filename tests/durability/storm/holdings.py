@@ -45,11 +45,6 @@ class Holdings:
     garbage: int
     """Objects in cycles that nobody could reach."""
 
-    @property
-    def own(self) -> int:
-        """Bytes of memory that are not the database's."""
-        return self.rss - self.database
-
     def more_than(self, before: Holdings, *, slack: int = 0) -> dict[str, tuple[int, int]]:
         """Return of what there is more than before, as (before, now).
 
