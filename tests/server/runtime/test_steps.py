@@ -111,7 +111,7 @@ async def test_a_failed_step_is_not_recorded_and_raises(lua: Bench) -> None:
         ("ctx:ask { schema = {} }", "ctx:ask takes a table with a message, got a table"),
         (
             "ctx:ask { message = 'm', expire = '1h' }",
-            "ctx:ask has no field 'expire': it takes message, schema and expires",
+            "ctx:ask has no field 'expire': it takes message, schema, url, name and expires",
         ),
         (
             "ctx:ask { message = 'm', expires = 'soon' }",
