@@ -29,7 +29,6 @@ from llmspell.host.api_keys import ApiKeys
 from llmspell.host.building import load_limits, make_engine, make_models, make_store
 from llmspell.host.chores import Chores
 from llmspell.host.door_records import DoorRecords
-from llmspell.host.first_save import FirstSave
 from llmspell.host.handles import LiveHandle
 from llmspell.host.interface import (
     Catalogue,
@@ -43,10 +42,12 @@ from llmspell.host.keys import Keys, digest_of, joining_key
 from llmspell.host.library import ProjectLibrary
 from llmspell.host.limited_run import limited
 from llmspell.host.lock import OwnerLock
+from llmspell.host.new_runs import NewRuns
+from llmspell.host.preparing import Preparing
 from llmspell.host.running import Running
 from llmspell.host.spellbook import Spellbook
 from llmspell.host.state_admin import StateOperations
-from llmspell.host.versions import Versions, source_castable
+from llmspell.host.versions import Versions
 from llmspell.host.waiting import Waiting
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
@@ -55,7 +56,7 @@ from llmspell.runs.casting import Casting
 from llmspell.runs.journal import copied, read_journal
 from llmspell.runs.live import LiveRun
 from llmspell.runs.log import ListKind
-from llmspell.runs.record import Outcome, Run, RunState, new_run_id
+from llmspell.runs.record import Outcome, RunState
 from llmspell.runs.services import Services
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
@@ -89,6 +90,7 @@ class Host:
         self._archive = Archive(store)
         self._versions = Versions(store, engine, book)
         self._keys = Keys(store, seconds=project.settings.runs.idempotency)
+        self._new_runs = NewRuns(self._archive, clock, self._versions, self._keys)
         self._watcher: asyncio.Task[None] | None = None
         self._closed = False
         limits = project.settings.limits
@@ -111,10 +113,11 @@ class Host:
             castable_of=self._versions.of,
             resource_changed=self._resource_changed,
             list_changed=self._list_changed,
-            new_live=self._new_live,
+            new_live=self._new_runs.live,
             history=project.settings.runs.history,
             ask_seconds=project.settings.runs.ask,
         )
+        self._preparing = Preparing(self._services, self._new_runs, self._versions, book, engine)
         self._chores = Chores(self, project, store, book, clock)
         self.state = StateOperations(store, self._services.scopes, self._chores.checkpoints)
         """The state of spells, and its checkpoints."""
@@ -124,7 +127,7 @@ class Host:
         """The keys that HTTP may be opened with."""
         self.library = ProjectLibrary(self, book)
         """What there is to read, to fill in and to complete."""
-        self._running = Running(self._services, clock, self._prepare_again, self._keys.end)
+        self._running = Running(self._services, clock, self._preparing.again, self._keys.end)
 
     @classmethod
     @asynccontextmanager
@@ -383,7 +386,7 @@ class Host:
     ) -> RunHandle:
         """Make a run that waits for the choice of a spell: its state is `input_required`."""
         require_cast(caller, "")
-        live = self._proposed(data, caller)
+        live = self._new_runs.proposed(data, caller)
         live.enter("input_required", message=question)
         await live.save(Durability.DURABLE)
         handle = self._running.hold(live)
@@ -429,7 +432,7 @@ class Host:
             raise RunError(f"run {run_id} cannot be forked", hint="fork the run at its root")
         require_cast(caller, origin.spell)
         castable = self._published(origin.spell) if current else await self._versions.of(origin)
-        live = self._new_run(
+        live = self._new_runs.of(
             castable,
             origin.input,
             replace(caller, session=origin.session, message=origin.message),
@@ -445,7 +448,7 @@ class Host:
         ]
         live.note("resumed", {"reason": "fork"})
         await self._kept(live, also=copied(rows, run.id))
-        return self._given(await self._prepare_again(live))
+        return self._given(await self._preparing.again(live))
 
     async def runs(
         self,
@@ -538,57 +541,6 @@ class Host:
             require_cast(caller, name)
         return castable
 
-    def _proposed(self, data: JSON, caller: Caller) -> LiveRun:
-        now = round(self._clock.time(), 6)
-        run = Run(
-            id=new_run_id(now),
-            tenant=caller.tenant,
-            principal=caller.principal,
-            session=caller.session,
-            spell="",
-            door=caller.door,
-            input=data,
-            created_at=now,
-            updated_at=now,
-            message=caller.message,
-        )
-        return LiveRun(run, self._archive, self._clock)
-
-    def _new_live(self, run: Run, castable: Castable) -> LiveRun:
-        return LiveRun(
-            run,
-            self._archive,
-            self._clock,
-            first_save=FirstSave(run, castable, self._versions, self._keys),
-        )
-
-    def _new_run(
-        self,
-        castable: Castable,
-        input: JSON,
-        caller: Caller,
-        *,
-        key: str = "",
-        source: bool = False,
-    ) -> LiveRun:
-        now = round(self._clock.time(), 6)
-        run = Run(
-            id=new_run_id(now),
-            tenant=caller.tenant,
-            principal=caller.principal,
-            session=caller.session,
-            spell=castable.name,
-            spell_version=castable.version,
-            door=caller.door,
-            input=input,
-            created_at=now,
-            updated_at=now,
-            message=caller.message,
-            key=key,
-            source=source,
-        )
-        return self._new_live(run, castable)
-
     def _prepare(
         self,
         castable: Castable,
@@ -597,46 +549,10 @@ class Host:
         timeout: float | None,
         *,
         live: LiveRun | None = None,
-        key: str = "",
-        source: bool = False,
     ) -> Casting:
         if self._closed:
             raise InternalError("the host is closed")
-        caller = caller or local_caller()
-        limits = self.project.settings.limits
-        value = input if source else castable.accept_input(input, limit_bytes=limits.input_bytes)
-        if live is None:
-            live = self._new_run(castable, value, caller, key=key, source=source)
-        else:
-            run = live.run
-            run.spell, run.spell_version = castable.name, castable.version
-            run.input, run.message = value, caller.message
-            live.also_save(FirstSave(run, castable, self._versions, self._keys))
-        own = castable.spec.budget.seconds
-        live.run.seconds = min(
-            seconds for seconds in (timeout, own, limits.cast_seconds) if seconds is not None
-        )
-        journal = self._services.journal(live.run.id)
-        return Casting(self._services, live, castable, value, caller, journal=journal)
-
-    async def _prepare_again(self, live: LiveRun) -> Casting:
-        """Return the casting that takes a stored run up again."""
-        run = live.run
-        return Casting(
-            self._services,
-            live,
-            await self._versions.of(run),
-            run.input,
-            Caller(
-                principal=run.principal,
-                tenant=run.tenant,
-                session=run.session,
-                door=run.door,
-                message=run.message,
-            ),
-            journal=await self._services.journal_of(run.id, True),
-            is_resumed=True,
-        )
+        return self._preparing.casting(castable, input, caller, timeout, live=live)
 
     async def _begun_with(
         self,
@@ -696,16 +612,9 @@ class Host:
     def _prepare_source(
         self, file: str, source: str, input: JSON, caller: Caller | None, timeout: float | None
     ) -> Casting:
-        path = Path(file)
-        name = path.name if path.is_absolute() else file
-        directory = path.parent if path.is_absolute() else None
-        program = self._book.program_of(name, source.encode(), directory)
-        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in path.stem)
-        # The run is called after the file until the file says what it casts.
-        castable = source_castable(
-            (stem if stem[:1].isalpha() else f"x{stem}")[:48], program, self.engine
-        )
-        return self._prepare(castable, input, caller, timeout, source=True)
+        if self._closed:
+            raise InternalError("the host is closed")
+        return self._preparing.of_source(file, source, input, caller, timeout)
 
     async def _proposal(self, run_id: str, caller: Caller | None) -> LiveRun:
         handle = await self.run(run_id, caller=caller or local_caller())
