@@ -82,9 +82,7 @@ def hello(role: str, protocol: int = PROTOCOL) -> bytes:
     return json.dumps({"protocol": protocol, "build": "x", "pid": 1, "role": role}).encode()
 
 
-async def test_a_role_is_served_after_both_have_said_hello(
-    host: DoorHost, tmp_path: Path
-) -> None:
+async def test_a_role_is_served_after_both_have_said_hello(host: DoorHost, tmp_path: Path) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
@@ -117,9 +115,7 @@ async def test_a_hello_that_cannot_be_served_is_answered_with_an_error(
         assert len(await say(tmp_path, hello("echo"))) == 1
 
 
-async def test_a_connection_without_a_hello_harms_nobody(
-    host: DoorHost, tmp_path: Path
-) -> None:
+async def test_a_connection_without_a_hello_harms_nobody(host: DoorHost, tmp_path: Path) -> None:
     owner = Owner(host, Listener(tmp_path, {}))
     owner.roles["echo"] = echo
     async with serving(owner):
@@ -238,9 +234,7 @@ async def test_it_ends_when_nobody_has_needed_it_for_a_while(
         await task
 
 
-async def test_a_connection_keeps_it_alive_and_so_does_work(
-    host: DoorHost, tmp_path: Path
-) -> None:
+async def test_a_connection_keeps_it_alive_and_so_does_work(host: DoorHost, tmp_path: Path) -> None:
     clock = ManualClock()
     owner = Owner(host, Listener(tmp_path, {}), idle_seconds=600, clock=clock)
     owner.roles["echo"] = echo
