@@ -123,10 +123,14 @@ class ManualClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        waiter = asyncio.get_running_loop().create_future()
+        await self._waiter(seconds)
+
+    def _waiter(self, seconds: float) -> asyncio.Future[None]:
+        """Return what is done once `advance` has gone past this moment plus `seconds`."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (self._now + seconds, next(self._order), waiter))
         self._slept.set()
-        await waiter
+        return waiter
 
     async def sleep_until(self, time: float) -> None:
         """Return once `advance` has gone past `time`."""
@@ -145,7 +149,9 @@ class ManualClock:
             return
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as scope:
-            alarm = asyncio.ensure_future(self.sleep(seconds))
+            # Counted from now, not from when a task of its own would first run: the clock may be
+            # moved before that.
+            alarm = self._waiter(seconds)
 
             def ring(done: asyncio.Future[None]) -> None:
                 if not done.cancelled() and not scope.expired():

@@ -176,9 +176,14 @@ async def keep_serving(storm: Storm, over: asyncio.Event) -> None:
 async def hear(storm: Storm, process: asyncio.subprocess.Process, epoch: int) -> None:
     assert process.stdout is not None
     while line := await process.stdout.readline():
-        # It says so once it answers; unless its owner is killed already.
-        if b"Ctrl-C" in line and storm.epoch == epoch:
-            storm.calm.set()
+        if b"Ctrl-C" not in line:
+            continue
+        if storm.epoch == epoch:
+            storm.calm.set()  # it says so once it answers
+        elif process.returncode is None:
+            # An owner was killed since it began: whether it speaks of that one or of the next
+            # nobody can tell, so another one says it anew.
+            process.terminate()
 
 
 async def blow(storm: Storm, calls: int, *, kills: int = 0) -> list[tuple[int, int]]:
