@@ -148,6 +148,10 @@ class ManualClock:
             yield
             return
         loop = asyncio.get_running_loop()
+        if seconds <= 0:
+            async with asyncio.timeout(0):
+                yield
+            return
         async with asyncio.timeout(None) as scope:
             # Counted from now, not from when a task of its own would first run: the clock may be
             # moved before that.
