@@ -88,7 +88,7 @@ class House:
             tool=mode.tool,
             progress=mode.tool == "tell",
             port=0 if is_stdio or server is None else server.port,
-            token=TOKEN if name == "llmspell" else "",
+            token="" if name in ("sdk", "fastmcp") else TOKEN,
             command=tuple(self._stdio(name)) if is_stdio else (),
         )
         process = LoadProcess([sys.executable, __file__, "load"], load)
