@@ -90,7 +90,7 @@ class RemoteHost:
         host = cls(meeting, await Wire.open(meeting))
         try:
             host._catalogue = await host._wire.ask("catalogue", {"watch": True}, Catalogue)
-        except BaseException:
+        except BaseException:  # a cancelled attach too must leave no connection behind
             await host.close()
             raise
         return host

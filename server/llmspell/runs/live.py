@@ -233,7 +233,7 @@ class LiveRun:
                         durability=durability,
                         also=self._first(),
                     )
-            except BaseException:
+            except BaseException:  # cancelled too: the run has not ended and may be ended again
                 self._ending = False
                 raise
             failpoints.hit("run.after_end")

@@ -129,7 +129,7 @@ class Channel:
             self._began_at = time.monotonic()
             self._set_alarm(self._limits.slice_seconds)
             return await reply
-        except BaseException:
+        except BaseException:  # cancelled too: nobody knows what the worker does now
             self.close()
             raise
         finally:

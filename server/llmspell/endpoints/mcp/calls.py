@@ -153,7 +153,6 @@ class Calls:
         *,
         wait: float | None = None,
         offset: int = 0,
-        subject: str = "run_result",
         state: str | None = None,
         responses: Object | None = None,
     ) -> Object:
@@ -167,12 +166,12 @@ class Calls:
             RunNotFound: There is none the caller may see.
             MCPError: As `cast`.
         """
+        usual = self._wait(exchange, None)
         waiting = await self._host.wait_for(run_id, caller=exchange.caller)
         spell = self._find((await waiting.record()).spell)
-        usual = self._wait(exchange, None)
         terms = _Terms(
             spell,
-            subject,
+            "run_result",
             wait=usual if wait is None else min(wait, usual),
             may_be_task=False,
             when_long="handle",
@@ -234,7 +233,7 @@ class Calls:
             else:
                 await waiting.let_go()
             raise
-        except BaseException:
+        except BaseException:  # whatever it is: this caller waits no more
             await waiting.let_go()
             raise
         await waiting.let_go()

@@ -68,7 +68,7 @@ class InlineChannel:
             raise LimitWallClock(
                 f"the script computed for {seconds:g} s without giving way", where=self._name
             ) from None
-        except BaseException:
+        except BaseException:  # cancelled too: the thread is in the middle of something
             self.close()
             raise
 
