@@ -27,6 +27,8 @@ LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 RUN     := $(VENV)/.run-time
 DEV     := $(VENV)/.development
 CLIENTS := tests/interop/node_modules/.installed
+# Compiled when the package is installed.
+SNAPSHOT := server/llmspell/runtime/lua/snapshot.c
 
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
@@ -104,7 +106,7 @@ build: $(DEV) ## make the wheel and the source distribution in dist/
 	$(BIN)/hatchling build
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) dist tests/interop/node_modules
+	rm -rf $(VENV) dist tests/interop/node_modules $(dir $(SNAPSHOT))*.so
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -112,12 +114,12 @@ $(BIN)/python:
 
 # The editable install runs the build backend, so the backend is in both locks: nothing is
 # downloaded that has no hash.
-$(RUN): requirements.txt pyproject.toml | $(BIN)/python
+$(RUN): requirements.txt pyproject.toml hatch_build.py $(SNAPSHOT) | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): requirements-dev.txt pyproject.toml | $(BIN)/python
+$(DEV): requirements-dev.txt pyproject.toml hatch_build.py $(SNAPSHOT) | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(RUN) $@

@@ -1,9 +1,10 @@
 """The jail of a worker: what the kernel refuses it from before the first byte of a script.
 
 Two walls around the Lua environment, for the case that a script breaks out of
-it: resource limits, and a system-call filter that leaves memory, one socket, a
-timer, the clock and the end of the process. Anything else kills the worker.
-Where the filter does not exist, `missing_filter` says so.
+it: resource limits, which no right of the server's user lifts again, and a
+system-call filter that leaves memory, one socket, a timer, the clock and the end
+of the process. Anything else kills the worker. Where the filter does not exist,
+`missing_filter` says so, and docs/concepts/security.md says what is left open.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
 _PROT_EXEC = 4
 _MAP_ANONYMOUS = 0x20
+# Advice for a range of the caller's own memory is below this; above is what harms the machine
+# (MADV_HWPOISON, MADV_SOFT_OFFLINE), for a caller that may administer it.
+_ADVICE_BEYOND = ~0x1F & 0xFFFFFFFF
+# _LINUX_CAPABILITY_VERSION_3, this process; then two sets of three words (capset(2)).
+_CAPABILITY_HEADER = struct.pack("=Ii", 0x20080522, 0)
+_NO_CAPABILITIES = bytes(24)
 
 # Of the classic BPF virtual machine: load a word, jump if equal, jump if a bit is set, return.
 _LOAD, _IF_EQUAL, _IF_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -126,6 +133,7 @@ def confine(memory_bytes: int, socket: int) -> None:
         os.dup2(0, descriptor)
     os.closerange(3, socket)
     os.closerange(socket + 1, os.sysconf("SC_OPEN_MAX"))
+    _give_up_rights()
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CPU: _CPU_SECONDS,
@@ -149,19 +157,22 @@ def lock_down(socket: int) -> None:
     """
     if missing_filter():
         return
-    code = _filter(socket)
+    code = filter_code(platform.machine(), socket)
     buffer = ctypes.create_string_buffer(code)
     program = _FilterProgram(len(code) // 8, ctypes.addressof(buffer))
-    for option, arguments in (
-        (_PR_SET_NO_NEW_PRIVS, (1,)),
-        (_PR_SET_SECCOMP, (_SECCOMP_MODE_FILTER, ctypes.addressof(program))),
-    ):
-        if number := prctl(option, *arguments):
-            raise OSError(number, os.strerror(number))
+    _allow_no_new_privileges()
+    if number := prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program)):
+        raise OSError(number, os.strerror(number))
 
 
-def _filter(socket: int) -> bytes:
-    architecture, calls = _MACHINES[platform.machine()]
+def filter_code(machine: str, socket: int) -> bytes:
+    """Return the system-call filter, a program of classic BPF over `struct seccomp_data`.
+
+    Args:
+        machine: As `platform.machine` names it; one that has a table here.
+        socket: The one descriptor that may be read from and written to.
+    """
+    architecture, calls = _MACHINES[machine]
     # Of a pointer-sized argument only the low word is looked at, and only where that decides.
     rules = {
         "recvfrom": [_argument(0), _step(_IF_EQUAL, socket, 0, 1)],
@@ -174,6 +185,7 @@ def _filter(socket: int) -> bytes:
             _step(_IF_SET, _MAP_ANONYMOUS, 0, 1),
         ],
         "mprotect": [_argument(2), _step(_IF_SET, _PROT_EXEC, 1, 0)],
+        "madvise": [_argument(2), _step(_IF_SET, _ADVICE_BEYOND, 1, 0)],
     }
     allow, kill = _step(_RETURN, _ALLOW), _step(_RETURN, _KILL_PROCESS)
     program = [
@@ -187,6 +199,25 @@ def _filter(socket: int) -> bytes:
         rule = [*rules[name], allow, kill] if name in rules else [allow]
         program += [_step(_IF_EQUAL, number, 0, len(rule)), *rule]
     return b"".join([*program, kill])
+
+
+def _give_up_rights() -> None:
+    """Let no file that is run give rights, and put down those of root, with or without a filter.
+
+    A process with rights of root could raise its limits again, and trace the
+    server. Nothing is left to put down where the server runs as another user.
+    """
+    if sys.platform != "linux":
+        return
+    _allow_no_new_privileges()
+    if _libc().capset(_CAPABILITY_HEADER, _NO_CAPABILITIES):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _allow_no_new_privileges() -> None:
+    if number := prctl(_PR_SET_NO_NEW_PRIVS, 1):
+        raise OSError(number, os.strerror(number))
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -2,7 +2,7 @@
 
 It owns nothing that outlives it: whatever a script does is done by the server at
 its request, so a worker can be killed at any moment. Every script gets a Lua
-state in which no script has run; the next one is made ready after each script.
+state in which no script has run; it is made ready after the script before.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import socket
 import time
 
 from llmspell.runtime import jail, wire
-from llmspell.runtime.lua.cell import Cell, Kernel
+from llmspell.runtime.lua.cell import Cell
+from llmspell.runtime.lua.cells import Cells
+from llmspell.runtime.lua.snapshot import SnapshotCell
 
 _PR_SET_PDEATHSIG = 1
 
 
-def run(sock: socket.socket, kernel: Kernel, ready: Cell, zygote_pid: int) -> None:
-    """Serve scripts until the server closes the socket. Call it in a fresh fork.
-
-    Args:
-        ready: The state of the first script.
-    """
+def run(sock: socket.socket, cells: Cells, zygote_pid: int) -> None:
+    """Serve scripts until the server closes the socket. Call it in a fresh fork."""
     _end_with(zygote_pid)
     reader = wire.Reader(sock)
     head = reader.exactly(wire.ROOM.size)
@@ -32,12 +30,12 @@ def run(sock: socket.socket, kernel: Kernel, ready: Cell, zygote_pid: int) -> No
     (memory,) = wire.ROOM.unpack(head)
     jail.confine(memory, sock.fileno())
     jail.lock_down(sock.fileno())
-    _serve(sock, reader, kernel, ready)
+    _serve(sock, reader, cells)
 
 
-def _serve(sock: socket.socket, reader: wire.Reader, kernel: Kernel, ready: Cell | None) -> None:
+def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells) -> None:
     program = b""
-    cell: Cell | None = None
+    cell: Cell | SnapshotCell | None = None
     suicide_seconds = 0.0
     while (packet := reader.packet()) is not None:
         kind, payload = packet
@@ -52,15 +50,11 @@ def _serve(sock: socket.socket, reader: wire.Reader, kernel: Kernel, ready: Cell
             del reply
         elif kind == wire.BEGIN:
             heap, message, suicide_seconds, hook_seconds = wire.LIMITS.unpack(payload)
-            if ready is None or hook_seconds:
-                cell = Cell(kernel, hook_seconds=hook_seconds)
-            else:
-                cell = ready
-            ready = None
+            cell = cells.take(hook_seconds=hook_seconds)
             cell.begin(program, heap_bytes=heap, message_bytes=message)
         elif kind == wire.END:
-            cell = ready = None  # frees the state and all it held
-            ready = Cell(kernel)
+            cell = None
+            cells.renew()
         else:
             program = payload
         del packet, payload

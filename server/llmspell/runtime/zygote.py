@@ -19,7 +19,9 @@ from types import FrameType
 import msgspec
 
 from llmspell.runtime import jail, wire, worker
-from llmspell.runtime.lua.cell import Cell, Kernel, compile_kernel
+from llmspell.runtime.lua.cell import compile_kernel
+from llmspell.runtime.lua.cells import Cells
+from llmspell.runtime.lua.snapshot import missing_library
 
 _WARM = b"return { os.date('*t', 0), os.date('%c', 0), os.time(), ('%.14g'):format(0.1) }"
 
@@ -37,9 +39,7 @@ def _reap(signum: int, frame: FrameType | None) -> None:
         _children.discard(pid)
 
 
-def _fork(
-    control: socket.socket, sock: socket.socket, kernel: Kernel, ready: Cell, zygote_pid: int
-) -> None:
+def _fork(control: socket.socket, sock: socket.socket, cells: Cells, zygote_pid: int) -> None:
     # Until its pidfd is taken the child must not be reaped: its id could be another's by then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     pid = os.fork()
@@ -49,7 +49,7 @@ def _fork(
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             control.close()
-            worker.run(sock, kernel, ready, zygote_pid)
+            worker.run(sock, cells, zygote_pid)
             code = 0
         except OSError:
             pass  # the server closed the socket in the middle of a frame: it ended the script
@@ -73,18 +73,21 @@ def _end_children() -> None:
         os.waitpid(pid, 0)
 
 
-def _warmed(kernel: Kernel) -> Cell:
-    """Return a state with the kernel, after every path a worker takes was taken once.
+def _warmed() -> Cells:
+    """Return what workers have their states of, after every path of one was taken once.
 
     What opens a file the first time it is used must do so here: the jail forbids it.
     """
     time.tzset()
     jail.missing_filter()
-    cell = Cell(kernel)
+    cells = Cells(compile_kernel(), set_back=not missing_library())
+    cell = cells.take(hook_seconds=0.0)
     program = b"\x91" + msgspec.msgpack.encode({"name": "warm.lua", "source": _WARM})
     cell.begin(program, heap_bytes=64 << 20, message_bytes=1 << 20)
     cell.exchange(b"\x91" + msgspec.msgpack.encode(["load", {"context": {"now": 0.0}}]))
-    return Cell(kernel)
+    del cell
+    cells.renew()
+    return cells
 
 
 def main() -> None:
@@ -93,8 +96,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, _reap)
     control = socket.socket(fileno=int(sys.argv[1]))
     zygote_pid = os.getpid()
-    kernel = compile_kernel()
-    ready = _warmed(kernel)
+    cells = _warmed()
     gc.collect()
     gc.disable()
     gc.freeze()  # forks then share these pages
@@ -103,7 +105,7 @@ def main() -> None:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if not message:
                 break
-            _fork(control, socket.socket(fileno=descriptors[0]), kernel, ready, zygote_pid)
+            _fork(control, socket.socket(fileno=descriptors[0]), cells, zygote_pid)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the server is gone; nobody is left to fork for
     finally:

@@ -56,7 +56,7 @@ class Cell:
         )
         main, *parts = kernel
         made = self._runtime.execute(main, hook_seconds, *parts, name=b"=llmspell", mode=b"b")
-        self._begin, self._put, self._pump, self._last_words, self._kept = made
+        self._begin, self._put, self._pump, self._last_words, _, self._kept = made
         self._heap_bytes = 0
 
     def begin(self, program: bytes, *, heap_bytes: int, message_bytes: int) -> None:
@@ -77,4 +77,9 @@ class Cell:
             self._runtime.set_max_memory(0)
             return self._last_words()
         except lua54.LuaError as error:
-            return wire.failure("internal", f"the kernel failed: {error}"[:1000])
+            return kernel_failure(str(error))
+
+
+def kernel_failure(message: str) -> bytes:
+    """Return the frame that ends a script because the kernel, not the script, raised an error."""
+    return wire.failure("internal", f"the kernel failed: {message}"[:1000])

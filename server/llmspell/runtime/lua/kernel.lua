@@ -3,8 +3,8 @@
 --
 -- What every script needs is in `core`, functions that are compiled together with this. The rest
 -- comes as chunks of its own, in this `order`: most scripts need few of them, and to load them all
--- would be most of what a state costs. A chunk that is loaded later runs in the library as it was
--- before any spell, which no spell can reach.
+-- would be most of what a state costs; only what is made once for many scripts loads them all. A
+-- chunk that is loaded later runs in the library as it was before any spell, which no spell can reach.
 local core, order, hook_seconds = ...
 local library, sources = {}, {}
 for i = 1, #order do sources[order[i]] = select(3 + i, ...) end
@@ -17,19 +17,24 @@ local assert, next, rawset, rawequal, setmetatable = assert, next, rawset, raweq
 local co_create, co_resume = coroutine.create, coroutine.resume
 local smatch, tointeger, tpack, tunpack = string.match, math.tointeger, table.pack, table.unpack
 local collectgarbage = collectgarbage
-collectgarbage("step", -400) -- KB to go before the first cycle: most scripts never get there
+local UNTIL_GC = -400 -- KB to go before the first cycle: most scripts never get there
+collectgarbage("step", UNTIL_GC)
 local sort, utf8len = table.sort, utf8.len
 
 -- The real globals are emptied below.
 for name, value in next, _G do library[name] = value end
 
+local parts = {} -- what `once` returned
+
 -- Returns a function that returns what a part returns; its first call loads it.
 local function once(name, ...)
   local arguments, found = tpack(...), nil
-  return function()
+  local function part()
     found = found or assert(load(sources[name], "=llmspell", "b", library))(tunpack(arguments, 1, arguments.n))
     return found
   end
+  parts[#parts + 1] = part
+  return part
 end
 
 -- Returns functions of a part; the first call of one loads it.
@@ -252,6 +257,18 @@ function K.last_words()
   return tasks.take_frame()
 end
 
+-- Loads every part now: for a state that is set back after each script, and so made only once.
+function K.complete()
+  local i = 1
+  while parts[i] do -- a part may add others
+    parts[i]()
+    i = i + 1
+  end
+  for name in next, sources do sources[name] = nil end
+  collectgarbage()
+  collectgarbage("step", UNTIL_GC)
+end
+
 -- Names that lupa pushes. Python keeps this table, so pushing them never has to allocate.
 K.kept = { "debug", "traceback", "not enough memory" }
 
@@ -259,4 +276,4 @@ K.kept = { "debug", "traceback", "not enough memory" }
 local globals = _G
 for name in next, globals do rawset(globals, name, nil) end
 
-return K.begin, K.put, K.pump, K.last_words, K.kept
+return K.begin, K.put, K.pump, K.last_words, K.complete, K.kept
