@@ -82,5 +82,5 @@ class RuntimeSettings(Section):
     )
     warm_seconds: float = Field(default=30.0, gt=0, description="How long such a worker is kept.")
     worker_casts: int = Field(
-        default=200, gt=0, description="Casts a worker serves before it is replaced."
+        default=1000, gt=0, description="Casts a worker serves before it is replaced."
     )

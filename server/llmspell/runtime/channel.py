@@ -103,7 +103,7 @@ class Channel:
         self._unsent += wire.packet(wire.BEGIN, head)
 
     def end(self) -> None:
-        """Take the worker back from a script that has nothing under way."""
+        """Have the worker forget its script, which has nothing under way; `begin` does so too."""
         self._unsent += wire.packet(wire.END)
         self._write()
 

@@ -22,6 +22,8 @@ from llmspell.runtime.workers import Domain
 _RETRY_SECONDS = 1
 _BASE_BYTES = 256 << 20
 """Address space of the interpreter itself, with room to spare."""
+_END_SECONDS = 0.05
+"""How long after its script a warm worker is told to forget it, unless another script has come."""
 _WORKER_CPU_SECONDS = 600
 """A worker older than this in CPU time is not kept: far below what its jail ends it at."""
 
@@ -41,7 +43,7 @@ class PoolLimits:
     """Workers of any kind at the same time."""
     warm: int = 16
     """Warm workers that wait for the next script of their domain."""
-    warm_scripts: int = 200
+    warm_scripts: int = 1000
     """Scripts a worker runs before it is replaced."""
     warm_seconds: float = 30.0
     """How long a warm worker waits."""
@@ -60,8 +62,11 @@ class Pool:
         self._active: dict[Channel, Domain | None] = {}
         self._reserved = 0
         self._warm: OrderedDict[Channel, tuple[Domain, float]] = OrderedDict()
+        self._unended: dict[Channel, float] = {}
+        """Warm workers that still hold the state of their last script, and since when."""
         self._by_domain: dict[Domain, list[Channel]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._ender: asyncio.TimerHandle | None = None
         self._room_bytes = room_for(ScriptLimits())
         self._is_closed = False
 
@@ -125,9 +130,12 @@ class Pool:
         ):
             worker.close()
             return
-        worker.end()
         loop = asyncio.get_running_loop()
-        self._warm[worker] = (domain, loop.time())
+        now = loop.time()
+        self._warm[worker] = (domain, now)
+        self._unended[worker] = now
+        if self._ender is None:
+            self._ender = loop.call_later(_END_SECONDS, self._end_scripts)
         self._by_domain.setdefault(domain, []).append(worker)
         while len(self._warm) > self._limits.warm:
             self._retire_oldest()
@@ -137,12 +145,14 @@ class Pool:
     async def close(self) -> None:
         """End every worker and the zygote. Closing twice is no error."""
         self._is_closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for timer in (self._sweeper, self._ender):
+            if timer is not None:
+                timer.cancel()
         for channel in (*self._idle, *self._warm, *self._active):
             channel.close()
         self._idle.clear()
         self._warm.clear()
+        self._unended.clear()
         self._by_domain.clear()
         self._active.clear()
         if self._spawner is not None:
@@ -165,6 +175,7 @@ class Pool:
 
     def _forget(self, channel: Channel) -> None:
         domain, _ = self._warm.pop(channel)
+        self._unended.pop(channel, None)
         channels = self._by_domain[domain]
         channels.remove(channel)
         if not channels:
@@ -174,6 +185,24 @@ class Pool:
         channel = next(iter(self._warm))
         self._forget(channel)
         channel.close()
+
+    def _end_scripts(self) -> None:
+        """Free what ended scripts hold where no script came after them.
+
+        Not at once: to wake a worker costs as much as a small script, and the next script frees
+        it as well.
+        """
+        self._ender = None
+        loop = asyncio.get_running_loop()
+        while self._unended:
+            channel, since = next(iter(self._unended.items()))
+            left = since + _END_SECONDS - loop.time()
+            if left > 0:
+                self._ender = loop.call_later(left, self._end_scripts)
+                return
+            del self._unended[channel]
+            if channel.is_usable:
+                channel.end()
 
     def _sweep(self) -> None:
         """Retire the workers that waited too long; look again when the next one will have."""

@@ -2,8 +2,8 @@
 
 A packet to the worker has a kind: `PROGRAM` (what the next scripts are made of,
 sent once), `BEGIN` (a script begins, with these limits, in a state nothing has
-run in), `FRAME` (messages for it) and `END` (it is over: forget it). Only a
-`FRAME` is answered, by exactly one reply. A reply is headed by its length and
+run in), `FRAME` (messages for it) and `END` (it is over: forget it; `BEGIN`
+says so too). Only a `FRAME` is answered, by exactly one reply. A reply is headed by its length and
 the CPU time the worker has used so far.
 
 A frame to the worker is a list of messages, a frame from it a list of events.

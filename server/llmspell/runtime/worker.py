@@ -49,11 +49,14 @@ def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells) -> None:
             sock.sendall(wire.REPLY.pack(len(reply), cpu) + reply)
             del reply
         elif kind == wire.BEGIN:
+            if cell is not None:
+                cell = None
+                cells.renew()
             heap, message, suicide_seconds, hook_seconds = wire.LIMITS.unpack(payload)
             cell = cells.take(hook_seconds=hook_seconds)
             cell.begin(program, heap_bytes=heap, message_bytes=message)
         elif kind == wire.END:
-            cell = None
+            cell = None  # frees what the script held
             cells.renew()
         else:
             program = payload

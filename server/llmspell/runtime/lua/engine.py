@@ -75,7 +75,7 @@ class LuaEngine:
         idle_workers: int = 2,
         max_workers: int = 256,
         warm_workers: int = 16,
-        worker_casts: int = 200,
+        worker_casts: int = 1000,
         warm_seconds: float = 30.0,
         covered: Covered | None = None,
     ) -> None:
