@@ -122,11 +122,14 @@ def missing_filter() -> str:
 
 
 def confine(memory_bytes: int, socket: int) -> None:
-    """Give up what a script never needs.
+    """Give up what a script never needs. A lower limit that the process came with stays.
 
     Args:
         memory_bytes: Bounds the address space.
         socket: The one descriptor that stays open, besides the empty input and output.
+
+    Raises:
+        OSError: The kernel let it give up no rights.
     """
     # Standard error may be a file that could be mapped, or a terminal.
     for descriptor in (1, 2):
@@ -143,6 +146,9 @@ def confine(memory_bytes: int, socket: int) -> None:
         resource.RLIMIT_NPROC: 0,
     }
     for kind, value in limits.items():
+        _, inherited = resource.getrlimit(kind)
+        if inherited != resource.RLIM_INFINITY:
+            value = min(value, inherited)
         resource.setrlimit(kind, (value, value))
 
 

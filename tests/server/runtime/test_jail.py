@@ -38,8 +38,13 @@ os._exit(7)
 
 def code_after(act: str) -> int:
     """Return how a process ends that locks itself down and then acts; 7 when it lives on."""
+    return code_of(LOCKED_DOWN.format(act=act))
+
+
+def code_of(program: str) -> int:
+    """Return how a process ends that runs this text."""
     done = subprocess.run(
-        [sys.executable, "-c", LOCKED_DOWN.format(act=act)],
+        [sys.executable, "-c", program],
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.DEVNULL,
         timeout=20,
@@ -91,6 +96,7 @@ def isolation() -> Literal["process", "inline"]:
         "mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)",
         "libc.mmap(0, 4096, 1, 2, descriptor, 0)",
         "libc.mprotect(0, 4096, 4)",
+        "libc.madvise(0, 4096, 100)",
     ],
 )
 async def test_a_process_that_acts_outside_the_filter_is_ended_at_once(act: str) -> None:
@@ -133,6 +139,28 @@ async def test_every_worker_is_locked_down_before_it_is_given_a_script(lua: Benc
     for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
         assert resource.prlimit(pid, kind) == (0, 0)
     await script.close()
+
+
+async def test_a_worker_has_no_right_of_the_servers_user_to_lift_its_limits(lua: Bench) -> None:
+    script = await lua.open("return function() return 1 end")
+    script.load()
+    await script.exchange()
+    state = _status(lua.engine.worker_pids[-1])
+    assert {int(state[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    await script.close()
+
+
+async def test_a_limit_the_server_was_started_with_stays_when_it_is_lower() -> None:
+    code = (
+        "import os, resource, socket\n"
+        "from llmspell.runtime import jail\n"
+        "ours, theirs = socket.socketpair()\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
+        "jail.confine(1 << 30, theirs.fileno())\n"
+        "kept = resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_AS)\n"
+        "os._exit(7 if kept == ((60, 60), (1 << 30, 1 << 30)) else 1)\n"
+    )
+    assert code_of(code) == 7
 
 
 @pytest.mark.parametrize(
