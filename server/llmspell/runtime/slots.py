@@ -13,6 +13,7 @@ many begin at once, and who comes then is patient for a moment.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Slots:
         self._count = count
         self._prompt = count if prompt is None else min(prompt, count)
         self._held: list[float] = []
+        """Since when each slot is held, the longest first."""
         self._queue = queue
         self._reserve = reserve
         self._unreserve = unreserve
@@ -105,15 +107,17 @@ class Slots:
 
     def wake(self) -> None:
         """Let go on who can: a slot or room for a worker has become free."""
-        if not (self._under_way or self._new):
+        under_way, new = self._under_way, self._new
+        if not (under_way or new):
             return
         now = asyncio.get_running_loop().time()
-        while True:
-            is_new = not _has_waiter(self._under_way)
-            queue = self._new if is_new else self._under_way
-            if not _has_waiter(queue):
-                return
+        while under_way or new:
+            is_new = not under_way
+            queue = new if is_new else under_way
             waiter = queue[0]
+            if waiter.slot.done():  # canceled, and not yet gone
+                queue.popleft()
+                continue
             if not self._is_free(now, patient=now < waiter.until):
                 self._look_at(waiter.until)
                 return
@@ -136,13 +140,14 @@ class Slots:
 
     def _is_free(self, now: float, *, patient: bool) -> bool:
         """Return whether there is a slot for who is patient, or for who is not any more."""
-        if len(self._held) < self._prompt:
+        held = len(self._held)
+        if held < self._prompt:
             return True
-        if len(self._held) >= self._count:
+        if held >= self._count:
             return False
         # What has computed for long may go on for long: nobody waits for that.
         since = now - PATIENCE_SECONDS
-        return not patient or sum(slot > since for slot in self._held) < self._prompt
+        return not patient or held - bisect_right(self._held, since) < self._prompt
 
     def _look_at(self, time: float) -> None:
         """Look again when the patience of who waits is at its end."""
@@ -159,9 +164,3 @@ class _Waiter(NamedTuple):
 
     slot: asyncio.Future[float]
     until: float
-
-
-def _has_waiter(queue: deque[_Waiter]) -> bool:
-    while queue and queue[0].slot.done():  # canceled, and not yet gone
-        queue.popleft()
-    return bool(queue)

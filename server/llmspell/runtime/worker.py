@@ -18,6 +18,8 @@ from llmspell.runtime.lua.cells import Cells
 from llmspell.runtime.lua.snapshot import SnapshotCell
 
 _PR_SET_PDEATHSIG = 1
+_HOOK_FACTOR = 1.5
+"""How much longer than until the count hook a slice may last where a place is looked for."""
 
 
 def run(sock: socket.socket, cells: Cells, zygote_pid: int) -> None:
@@ -41,7 +43,7 @@ def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells) -> None:
         kind, payload = packet
         if kind == wire.FRAME:
             assert cell is not None  # the server begins a script before it sends frames
-            # The default action of SIGALRM ends the process, whatever it is doing.
+            # SIGALRM ends the process, whatever it is doing.
             signal.setitimer(signal.ITIMER_REAL, suicide_seconds)
             reply = cell.exchange(payload)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -54,6 +56,11 @@ def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells) -> None:
                 cells.renew()
             heap, message, suicide_seconds, hook_seconds = wire.LIMITS.unpack(payload)
             cell = cells.take(hook_seconds=hook_seconds)
+            if hook_seconds > 0 and isinstance(cell, SnapshotCell):
+                # The hook ends Lua code; what it does not reach is in a C function, which only a
+                # signal interrupts.
+                cell.watch(sock.fileno())
+                suicide_seconds = _HOOK_FACTOR * hook_seconds
             cell.begin(program, heap_bytes=heap, message_bytes=message)
         elif kind == wire.END:
             cell = None  # frees what the script held

@@ -21,7 +21,7 @@ import msgspec
 from llmspell.runtime import jail, wire, worker
 from llmspell.runtime.lua.cell import compile_kernel
 from llmspell.runtime.lua.cells import Cells
-from llmspell.runtime.lua.snapshot import missing_library
+from llmspell.runtime.lua.snapshot import handle_alarm, missing_library
 
 _WARM = b"return { os.date('*t', 0), os.date('%c', 0), os.time(), ('%.14g'):format(0.1) }"
 
@@ -80,7 +80,10 @@ def _warmed() -> Cells:
     """
     time.tzset()
     jail.missing_filter()
-    cells = Cells(compile_kernel(), set_back=not missing_library())
+    has_library = not missing_library()
+    if has_library:
+        handle_alarm()
+    cells = Cells(compile_kernel(), set_back=has_library)
     cell = cells.take(hook_seconds=0.0)
     program = b"\x91" + msgspec.msgpack.encode({"name": "warm.lua", "source": _WARM})
     cell.begin(program, heap_bytes=64 << 20, message_bytes=1 << 20)

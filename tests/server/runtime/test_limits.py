@@ -59,9 +59,18 @@ class TestTime:
                 "local t = setmetatable({}, { __index = function()\nwhile true do end end }) t.x()",
                 "spells/t.lua:3",
             ),
-            # The search for the line does not reach into C, and is given up.
-            ("string.find(('a'):rep(40), ('a*'):rep(30) .. 'b')", "spells/t.lua"),
-            ("table.move({ 1 }, 1, 1 << 40, 2)", "spells/t.lua"),
+            # No hook reaches into a C function.
+            ("string.find(('a'):rep(40), ('a*'):rep(30) .. 'b')", "spells/t.lua:2"),
+            ("table.move({ 1 }, 1, 1 << 40, 2)", "spells/t.lua:2"),
+            (
+                "coroutine.wrap(function()\nlocal t = { 1 }\ntable.move(t, 1, 1 << 40, 2)\nend)()",
+                "spells/t.lua:4",
+            ),
+            (
+                "table.sort({ 2, 1 }, function()\n"
+                "return ('a'):rep(40):find(('a*'):rep(30) .. 'b') end)",
+                "spells/t.lua:3",
+            ),
         ],
     )
     async def test_a_script_that_never_gives_way_is_killed_and_others_are_unharmed(

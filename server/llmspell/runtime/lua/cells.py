@@ -25,6 +25,8 @@ class Cells:
         Args:
             hook_seconds: See `Cell`; another than 0 is another kind of state.
         """
+        if hook_seconds and self._restorable is not None:
+            return SnapshotCell(self._kernel, hook_seconds=hook_seconds)
         ready, self._ready = self._ready, None
         if ready is None or hook_seconds:
             return Cell(self._kernel, hook_seconds=hook_seconds)

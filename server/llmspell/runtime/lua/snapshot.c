@@ -12,19 +12,35 @@
  * (Lua 5.4 Reference Manual, 4), and nothing of Lua's inner structures. A state
  * must be at rest when it is set back: no Lua function may be under way.
  *
+ * It also finds the author's line in a script that does not come out of a C
+ * function, where no hook of Lua's is called.
+ *
  * What returns an int returns 0, or a Lua status: 4 is LUA_ERRMEM.
  */
 
 #define _DEFAULT_SOURCE
 #include <dlfcn.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 typedef struct lua_State lua_State;
 typedef void *(*lua_Alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
+
+/* lua_Debug (lua.h). */
+typedef struct {
+  int event;
+  const char *name, *namewhat, *what, *source;
+  size_t srclen;
+  int currentline;
+  char rest[256]; /* more than Lua has there */
+} Activation;
 
 /* What is used of Lua. */
 static struct {
@@ -38,6 +54,10 @@ static struct {
   void (*pushvalue)(lua_State *, int);
   const char *(*tolstring)(lua_State *, int, size_t *);
   void (*settop)(lua_State *, int);
+  int (*getstack)(lua_State *, int, Activation *);
+  int (*getinfo)(lua_State *, const char *, Activation *);
+  const char *(*getlocal)(lua_State *, const Activation *, int);
+  lua_State *(*tothread)(lua_State *, int);
 } lua;
 
 /* -- memory */
@@ -155,6 +175,15 @@ static void *allocate(void *owner, void *block, size_t old, size_t bytes) {
   return result;
 }
 
+static void free_beyond(State *state) {
+  while (state->beyond.next != &state->beyond) {
+    Beyond *header = state->beyond.next;
+    state->beyond.next = header->next;
+    free(header);
+  }
+  state->beyond.previous = &state->beyond;
+}
+
 static void *map(void) {
   void *memory =
       mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -175,6 +204,70 @@ static int call(State *state, int arguments, int results) {
   return lua.pcallk(state->L, arguments, results, 0, 0, NULL);
 }
 
+/* -- where a script is */
+
+enum { MOST_FRAMES = 1000, MOST_THREADS = 200, MOST_PLACE = 1024 };
+
+static struct {
+  State *state; /* NULL: nobody wants to know */
+  int socket;
+} watched;
+
+/* Write "file:line" of the innermost frame of an author's file, if there is one. */
+static void find_place(lua_State *L, char *place) {
+  Activation frame;
+  for (int level = 0; level < MOST_FRAMES && lua.getstack(L, level, &frame); level++) {
+    lua.getinfo(L, "Sl", &frame);
+    if (frame.source[0] == '@' && frame.currentline > 0) {
+      snprintf(place, MOST_PLACE, "%s:%d", frame.source + 1, frame.currentline);
+      return;
+    }
+  }
+}
+
+/* Return the coroutine that this one has resumed, or NULL. */
+static lua_State *resumed(lua_State *L) {
+  Activation frame;
+  if (!lua.getstack(L, 0, &frame))
+    return NULL;
+  lua.getinfo(L, "S", &frame);
+  if (frame.what[0] != 'C' || !lua.getlocal(L, &frame, 1))
+    return NULL;
+  return lua.tothread(L, -1);
+}
+
+/* SIGALRM: tell where the watched script is, in a reply of its worker, and end the process.
+ *
+ * The state is looked at in the middle of whatever it does; nothing runs in it any more. Should
+ * that fail, the process ends without a reply, as it does when nobody watches.
+ */
+static void tell_place(int number) {
+  (void)number;
+  static char reply[MOST_PLACE + 64], place[MOST_PLACE];
+  if (!watched.state)
+    _exit(1);
+  lua_State *L = watched.state->L;
+  for (int depth = 0; L && depth < MOST_THREADS; depth++) {
+    find_place(L, place);
+    L = resumed(L);
+  }
+  /* The frame [["failed", {code, where}]], see wire.py; before it, its length and no CPU time. */
+  static const char head[] = "\x91\x92\xa6" "failed" "\x82\xa4" "code" "\xb0" "limit.wall_clock"
+                             "\xa5" "where" "\xda";
+  size_t length = strlen(place), size = sizeof head - 1 + 2 + length;
+  unsigned char *end = (unsigned char *)reply;
+  for (int i = 0; i < 12; i++)
+    *end++ = i < 4 ? (unsigned char)(size >> 8 * i) : 0;
+  memcpy(end, head, sizeof head - 1);
+  end += sizeof head - 1;
+  *end++ = (unsigned char)(length >> 8);
+  *end++ = (unsigned char)length;
+  memcpy(end, place, length);
+  if (length)
+    send(watched.socket, reply, 12 + size, 0);
+  _exit(1);
+}
+
 /* -- what Python calls */
 
 /* Find Lua in a library. Returns 0, or 1 when it does not offer what is needed. */
@@ -191,6 +284,8 @@ int snapshot_find(const char *library) {
       {&lua.pcallk, "lua_pcallk"},           {&lua.pushlstring, "lua_pushlstring"},
       {&lua.pushnumber, "lua_pushnumber"},   {&lua.pushvalue, "lua_pushvalue"},
       {&lua.tolstring, "lua_tolstring"},     {&lua.settop, "lua_settop"},
+      {&lua.getstack, "lua_getstack"},       {&lua.getinfo, "lua_getinfo"},
+      {&lua.getlocal, "lua_getlocal"},       {&lua.tothread, "lua_tothread"},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     void *found = dlsym(handle, functions[i].name);
@@ -215,6 +310,15 @@ State *snapshot_new(void) {
   }
   lua.openlibs(state->L);
   return state;
+}
+
+/* End a state and free all it has. */
+void snapshot_free(State *state) {
+  free_beyond(state);
+  munmap(state->arena, ARENA_BYTES);
+  if (state->picture)
+    munmap(state->picture, ARENA_BYTES);
+  free(state);
 }
 
 /* Put a compiled chunk on the stack, to be run with what is pushed next. */
@@ -246,15 +350,16 @@ int snapshot_take(State *state) {
 
 /* Set the state back to the picture, and free all that came after it. */
 void snapshot_restore(State *state) {
-  while (state->beyond.next != &state->beyond) {
-    Beyond *header = state->beyond.next;
-    state->beyond.next = header->next;
-    free(header);
-  }
-  state->beyond.previous = &state->beyond;
+  free_beyond(state);
   state->memory = state->pictured;
   memcpy(state->arena, state->picture, (size_t)(state->memory.top - state->arena));
   state->limit = 0;
+}
+
+/* Tell where a state lies that was set back, and how much of it there is. */
+const char *snapshot_image(State *state, size_t *size) {
+  *size = (size_t)(state->memory.top - state->arena);
+  return state->arena;
 }
 
 /* Give the kernel a program and the limit of a frame in bytes. */
@@ -291,4 +396,16 @@ int snapshot_exchange(State *state, const char *frame, size_t size, size_t heap_
   }
   *reply = lua.tolstring(state->L, -1, reply_size);
   return *reply ? status : 1;
+}
+
+/* Handle SIGALRM here: it ends the process, as its default does. */
+int snapshot_handle_alarm(void) {
+  struct sigaction action = {.sa_handler = tell_place};
+  return sigaction(SIGALRM, &action, NULL);
+}
+
+/* Have SIGALRM tell first, in a reply to this socket, where a script is. */
+void snapshot_watch(State *state, int socket) {
+  watched.state = state;
+  watched.socket = socket;
 }

@@ -24,12 +24,14 @@ _OUT_OF_MEMORY = 4
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "find": (c_int, c_char_p),
     "new": (c_void_p,),
+    "free": (None, c_void_p),
     "load": (c_int, c_void_p, c_char_p, c_size_t),
     "push_number": (None, c_void_p, c_double),
     "push_bytes": (None, c_void_p, c_char_p, c_size_t),
     "run": (c_int, c_void_p, c_int),
     "take": (c_int, c_void_p),
     "restore": (None, c_void_p),
+    "image": (c_void_p, c_void_p, POINTER(c_size_t)),
     "begin": (c_int, c_void_p, c_char_p, c_size_t, c_double),
     "exchange": (
         c_int,
@@ -40,6 +42,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
         POINTER(c_void_p),
         POINTER(c_size_t),
     ),
+    "handle_alarm": (c_int,),
+    "watch": (None, c_void_p, c_int),
 }
 
 
@@ -78,17 +82,28 @@ def missing_library() -> str:
     return ""
 
 
-class SnapshotCell:
-    """A state as `Cell` is one, with all of the kernel loaded, that `restore` sets back.
+def handle_alarm() -> None:
+    """Have SIGALRM end this process, and what was forked of it, through `SnapshotCell.watch`."""
+    if _library().handle_alarm():
+        raise OSError("SIGALRM cannot be handled")
 
-    Used by one thread. It lives as long as the process: there is one in a worker.
+
+class SnapshotCell:
+    """A state as `Cell` is one. Used by one thread.
+
+    Args:
+        kernel: What `compile_kernel` returned.
+        hook_seconds: See `Cell`. A state with a hook cannot be set back; the others can, and have
+            all of the kernel loaded.
 
     Raises:
         OSError: See `missing_library`.
         MemoryError: There is no memory for it.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    _state = None
+
+    def __init__(self, kernel: Kernel, *, hook_seconds: float = 0.0) -> None:
         self._library = library = _library()
         self._state = library.new()
         if not self._state:
@@ -98,15 +113,24 @@ class SnapshotCell:
         self._out = byref(self._reply), byref(self._reply_size)
         main, *parts = kernel
         status = library.load(self._state, main, len(main))
-        library.push_number(self._state, 0.0)  # without the count hook
+        library.push_number(self._state, hook_seconds)
         for part in parts:
             library.push_bytes(self._state, part, len(part))
         status = status or library.run(self._state, len(kernel))
-        status = status or library.take(self._state)
+        if not hook_seconds:
+            status = status or library.take(self._state)
         if status == _OUT_OF_MEMORY:
             raise MemoryError
         if status:
             raise RuntimeError(f"the kernel cannot be loaded: status {status} of Lua")
+
+    def __del__(self) -> None:
+        if self._state:
+            self._library.free(self._state)
+
+    def watch(self, socket: int) -> None:
+        """Have SIGALRM tell where the script is, in a worker's reply, before the process ends."""
+        self._library.watch(self._state, socket)
 
     def begin(self, program: bytes, *, heap_bytes: int, message_bytes: int) -> None:
         """Take the script's program and its limits. Comes before the first exchange."""
@@ -125,3 +149,9 @@ class SnapshotCell:
     def restore(self) -> None:
         """Be as after the construction: no trace of a script is left."""
         self._library.restore(self._state)
+
+    def image(self) -> bytes:
+        """Return the bytes this state consists of: after `restore`, always the same."""
+        size = c_size_t()
+        address = self._library.image(self._state, byref(size))
+        return ctypes.string_at(address, size.value)
