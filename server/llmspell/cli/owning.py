@@ -169,10 +169,15 @@ class HttpDoor:
     async def _serve(self, settings: ServerSettings) -> HttpServer:
         from llmspell.endpoints.app import address_of, listen, serve_http, url_of
         from llmspell.endpoints.auth.making import make_authenticator
+        from llmspell.endpoints.connections import ConnectionLimits, allow_descriptors
         from llmspell.endpoints.limits import RateLimit
         from llmspell.endpoints.mcp.http.door import HttpLimits
 
         project, clock = self._host.project, self._host.services.clock
+        connections = ConnectionLimits(
+            connections=settings.connections, request_within=settings.request_within
+        )
+        allow_descriptors(connections)
         listener = listen(settings.host, settings.port)
         try:
             return await serve_http(
@@ -197,6 +202,7 @@ class HttpDoor:
                     streams=settings.streams,
                     resume_within=settings.resume_within,
                 ),
+                connections=connections,
             )
         except BaseException:  # a cancelled start too must leave no socket behind
             listener.close()

@@ -131,6 +131,17 @@ class ServerSettings(Section):
         description="How long an MCP call goes on once its client has left, in case it comes back "
         "for the answer (protocol versions before 2026-07-28).",
     )
+    connections: int = Field(
+        default=1000,
+        gt=0,
+        description="Connections that are open at once; one more is refused with 503.",
+    )
+    request_within: Seconds = Field(
+        default=20.0,
+        gt=0,
+        description="How long a client may take for the head of a request, for the next piece of "
+        "its body, and to take anything of an answer.",
+    )
     streams: int = Field(
         default=1000, gt=0, description="Streams of changes one principal may hold open over MCP."
     )

@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from llmspell import __version__
 from llmspell.endpoints.a2a.routes import routes as a2a_routes
@@ -31,9 +30,11 @@ from llmspell.endpoints.auth.bind import check_bind
 from llmspell.endpoints.auth.documents import documents
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.auth.host_rule import HostRule
+from llmspell.endpoints.connections import ConnectionLimits, PatientProtocol, PatientServer
 from llmspell.endpoints.limits import RateLimit
 from llmspell.endpoints.mcp.http.by_bundle import BundleHttp
 from llmspell.endpoints.mcp.http.door import HttpLimits, McpHttp
+from llmspell.endpoints.mcp.http.request import HttpHeaders
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.responses import error_response
 from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError
@@ -42,28 +43,47 @@ from llmspell.host.interface import DoorHost
 SECURITY_HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
 """On every answer, of whichever door."""
 
+# Both, because a redirect of a POST is one that clients do not follow.
+_MCP_PATHS = frozenset({"/mcp", "/mcp/"})
+
 DRAIN_SECONDS = 3.0
 """How long calls under way may go on when the server is closed."""
 
 
-class HostGuard:
-    """ASGI middleware: refuses requests for foreign hosts and from foreign web pages."""
+class _App(Starlette):
+    """Starlette behind the check of `Host` and `Origin`, with a short way to MCP.
 
-    def __init__(self, app: ASGIApp, rule: HostRule) -> None:
-        self._app = app
+    Most requests are for MCP, and Starlette's layers and routes cost as much as a small spell.
+    """
+
+    def __init__(self, mcp: McpHttp, rule: HostRule, **options: Any) -> None:
+        super().__init__(**options)
+        self._mcp = mcp
         self._rule = rule
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 421 or 403."""
-        refusal = self._rule.refusal(Headers(scope=scope)) if scope["type"] != "lifespan" else None
-        if refusal is None:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            # Before the handshake is accepted this becomes an HTTP 403.
-            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        headers = HttpHeaders(scope)
+        refusal = self._rule.refusal(headers)
+        if refusal is not None:
+            if scope["type"] == "websocket":
+                # Before the handshake is accepted this becomes an HTTP 403.
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                status, error = refusal
+                await error_response(error, status)(scope, receive, send)
+        elif scope["path"] in _MCP_PATHS and scope["type"] == "http":
+            try:
+                await self._mcp.serve(scope, receive, send, headers)
+            except Exception:  # as Starlette does it: answered, raised again, and logged by uvicorn
+                with contextlib.suppress(RuntimeError):  # the response has begun
+                    await _failure(scope["path"])(scope, receive, send)
+                raise
         else:
-            status, error = refusal
-            await error_response(error, status)(scope, receive, send)
+            await super().__call__(scope, receive, send)
 
 
 @dataclass
@@ -123,17 +143,15 @@ def build_doors(
     routes: list[BaseRoute] = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        # Both, because a redirect of a POST is one that clients do not follow.
-        Route("/mcp", mcp),
-        Route("/mcp/", mcp),
         Route("/mcp/{bundle}", bundles),
         Route("/mcp/{bundle}/", bundles),
         *documents(gate.auth.documents()),
         *a2a_routes(host, gate, default_skill=default_skill, public_url=public_url),
     ]
-    app = Starlette(
+    app = _App(
+        mcp,
+        rule,
         routes=routes,
-        middleware=[Middleware(HostGuard, rule=rule)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
         lifespan=lifespan,
     )
@@ -177,14 +195,22 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     # Starlette raises the error again once this is sent, and uvicorn logs it.
-    return error_response(InternalError(f"{request.url.path} failed inside llmspell"), 500)
+    return _failure(request.url.path)
+
+
+def _failure(path: str) -> Response:
+    return error_response(InternalError(f"{path} failed inside llmspell"), 500)
 
 
 class HttpServer:
     """A server that listens. Made by `serve_http`."""
 
     def __init__(
-        self, doors: Doors, server: _Uvicorn, task: asyncio.Task[None], address: tuple[str, int]
+        self,
+        doors: Doors,
+        server: PatientServer,
+        task: asyncio.Task[None],
+        address: tuple[str, int],
     ) -> None:
         self._doors = doors
         self._server = server
@@ -212,22 +238,6 @@ class HttpServer:
         await asyncio.wait([self._task])
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, without signal handlers and with a moment at which it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-
 async def serve_http(
     host: DoorHost,
     *,
@@ -240,6 +250,7 @@ async def serve_http(
     public_url: str = "",
     rate: RateLimit | None = None,
     limits: HttpLimits | None = None,
+    connections: ConnectionLimits | None = None,
     listener: socket.socket | None = None,
 ) -> HttpServer:
     """Listen, and return once requests are answered.
@@ -252,6 +263,7 @@ async def serve_http(
         public_url: The setting of this name: what clients reach the server under.
         rate: How often each principal may ask; as the settings have it by default when None.
         limits: What each may hold open of MCP; as the settings have it by default when None.
+        connections: What clients may keep open and waiting; as the settings have it when None.
         listener: What `listen` returned, in place of the port.
 
     Raises:
@@ -270,10 +282,10 @@ async def serve_http(
         limits=limits,
         origins=allowed_origins,
     )
-    server = _Uvicorn(
+    server = PatientServer(
         uvicorn.Config(
             doors.app,
-            http="httptools",
+            http=PatientProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             # Ours: uvicorn would end the process when the lifespan fails to start.
@@ -284,7 +296,8 @@ async def serve_http(
             server_header=False,
             headers=SECURITY_HEADERS,
             timeout_graceful_shutdown=1,
-        )
+        ),
+        connections or ConnectionLimits(),
     )
 
     async def run() -> None:

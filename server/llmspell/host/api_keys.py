@@ -3,7 +3,7 @@
 A key is `lsk_ID_SECRET`: the id is public and names the principal, the secret is 256 random
 bits, of which only the SHA-256 is kept; a slow hash would protect nothing that cannot be guessed.
 The owner is the only writer, so what it holds in memory is what counts: a revoked key is refused
-from the next request on.
+from the next request on, and whoever holds something open with it is told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -50,10 +50,12 @@ class ApiKeys:
 
     def __init__(self, records: DoorRecords, clock: Clock) -> None:
         self._records = records
-        self._clock = clock
+        self.clock = clock
+        """The time that keys expire by."""
         self._keys: dict[str, _Record] | None = None
         self._changing = asyncio.Lock()
         self._written: dict[str, float] = {}
+        self._watching: dict[str, dict[object, Callable[[], None]]] = {}
 
     async def add(
         self,
@@ -83,7 +85,7 @@ class ApiKeys:
             while id in keys:
                 id = _new_id()
             secret = f"{PREFIX}{id}_{secrets.token_urlsafe(32)}"
-            now = self._clock.time()
+            now = self.clock.time()
             record = _Record(
                 label=label,
                 tenant=tenant,
@@ -115,7 +117,28 @@ class ApiKeys:
             except BaseException:  # also a caller that left: the key is still in the store
                 keys[id] = record
                 raise
+        for tell in list(self._watching.get(id, {}).values()):
+            tell()
         return self._shown(id, record)
+
+    def until(self, id: str) -> float | None:
+        """Return the time at which a key expires, None = never; one that is not there has."""
+        record = (self._keys or {}).get(id)
+        return 0.0 if record is None else record.expires_at
+
+    def on_revoke(self, id: str, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have `tell` called when a key is revoked, and return what takes that back."""
+        watch = object()
+        self._watching.setdefault(id, {})[watch] = tell
+
+        def unwatch() -> None:
+            watching = self._watching.get(id)
+            if watching is not None:
+                watching.pop(watch, None)
+                if not watching:
+                    del self._watching[id]
+
+        return unwatch
 
     async def caller(self, secret: str, door: Door) -> Caller | None:
         """Return who the bearer of a key is, or None when it is no key that counts.
@@ -130,7 +153,7 @@ class ApiKeys:
         expected = record.hash if record is not None else _NOBODY
         if not hmac.compare_digest(_hash(secret), expected) or record is None:
             return None
-        now = self._clock.time()
+        now = self.clock.time()
         if record.expires_at is not None and now >= record.expires_at:
             return None
         record.last_used_at = now
@@ -169,8 +192,13 @@ class ApiKeys:
             created_at=record.created_at,
             expires_at=record.expires_at,
             last_used_at=record.last_used_at,
-            has_expired=record.expires_at is not None and self._clock.time() >= record.expires_at,
+            has_expired=record.expires_at is not None and self.clock.time() >= record.expires_at,
         )
+
+
+def id_of(secret: str) -> str:
+    """Return the id of a key; of what is none, a text that is no id."""
+    return secret[len(PREFIX) :].partition("_")[0]
 
 
 def _hash(secret: str) -> bytes:

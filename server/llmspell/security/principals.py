@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from llmspell.values import Object
@@ -31,7 +31,14 @@ class Caller:
         self, door: Door, *, session: str | None = None, message: Object | None = None
     ) -> Caller:
         """Return this caller coming through `door`."""
-        return replace(self, door=door, session=session or self.session, message=message)
+        return Caller(  # `dataclasses.replace` takes three times as long, at every request
+            principal=self.principal,
+            tenant=self.tenant,
+            session=session or self.session,
+            door=door,
+            message=message,
+            scopes=self.scopes,
+        )
 
 
 def local_caller(door: Door = "cli") -> Caller:

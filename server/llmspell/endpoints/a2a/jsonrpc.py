@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from a2a.utils.errors import ContentTypeNotSupportedError
 from starlette.requests import HTTPConnection, Request
@@ -17,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from llmspell.endpoints.a2a.dispatch import VERSION_PARAMETER, Dispatcher, RequestFailed
 from llmspell.endpoints.a2a.errors import error_of
+from llmspell.endpoints.auth.admission import outlived
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
@@ -65,7 +67,7 @@ class JsonRpcEndpoint:
         parameters = service_parameters(request)
         try:
             if is_streaming(call.method):
-                return await self._stream(call, parameters, caller)
+                return await self._stream(request, call, parameters, caller)
             result = await self._dispatcher.call(call.method, call.params, parameters, caller)
         except RequestFailed as failed:
             if isinstance(failed.__cause__, AccessError):
@@ -97,27 +99,31 @@ class JsonRpcEndpoint:
         return b"".join(chunks)
 
     async def _stream(
-        self, call: jsonrpc.Request, parameters: dict[str, str], caller: Caller
+        self, request: Request, call: jsonrpc.Request, parameters: dict[str, str], caller: Caller
     ) -> Response:
         items = self._dispatcher.stream(call.method, call.params, parameters, caller)
         # What is refused at once is answered as JSON: a stream begins with its first item.
         first = await anext(items)
         return StreamingResponse(
-            self._events(call.id, first, items),
+            self._events(request, call.id, first, items),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 
     async def _events(
-        self, id: Id, first: Object, items: AsyncGenerator[Object]
+        self, request: Request, id: Id, first: Object, items: AsyncGenerator[Object]
     ) -> AsyncGenerator[bytes]:
-        yield _event(Result(id, first))
-        try:
-            async with aclosing(_or_silence(items, self._keep_alive_seconds)) as heard:
-                async for item in heard:
-                    yield b": keep-alive\n\n" if item is None else _event(Result(id, item))
-        except RequestFailed as failed:
-            yield _event(Failure(id, failed.error))
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._gate.hold(request.headers, "a2a", partial(over.set_result, None)):
+            yield _event(Result(id, first))
+            try:
+                async with aclosing(_heard(items, over, self._keep_alive_seconds)) as heard:
+                    async for item in heard:
+                        yield b": keep-alive\n\n" if item is None else _event(Result(id, item))
+            except RequestFailed as failed:
+                yield _event(Failure(id, failed.error))
+            if over.done():
+                yield _event(Failure(id, error_of(outlived())))
 
 
 def service_parameters(connection: HTTPConnection) -> dict[str, str]:
@@ -133,17 +139,23 @@ def service_parameters(connection: HTTPConnection) -> dict[str, str]:
     return parameters
 
 
-async def _or_silence(
-    items: AsyncGenerator[Object], seconds: float
+async def _heard(
+    items: AsyncGenerator[Object], over: asyncio.Future[None], seconds: float
 ) -> AsyncGenerator[Object | None]:
-    """Yield the items, and None whenever none has come for so long. Closes `items`."""
+    """Yield the items until it is over, and None whenever none has come for so long.
+
+    Closes `items`.
+    """
     next_item: asyncio.Future[Object] | None = None
     try:
-        while True:
+        while not over.done():
             next_item = next_item or asyncio.ensure_future(anext(items))
-            done, _ = await asyncio.wait([next_item], timeout=seconds)
+            done, _ = await asyncio.wait(
+                [next_item, over], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
             if not done:
                 yield None
+            if next_item not in done:
                 continue
             try:
                 item = next_item.result()

@@ -2,7 +2,8 @@
 
 Frames and their rules are `llmspell_protocols.a2a.connection`'s part, what a
 request means is `dispatch`'s. A dropped socket ends the streams on it and the
-waiting of its calls; the tasks go on.
+waiting of its calls; the tasks go on. So does a socket whose credential has
+expired or was revoked, which is closed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from llmspell.endpoints.a2a.dispatch import Dispatcher, RequestFailed
 from llmspell.endpoints.a2a.errors import error_of
 from llmspell.endpoints.a2a.jsonrpc import service_parameters
+from llmspell.endpoints.auth.admission import CLOSE_SECONDS, outlived
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
@@ -29,6 +31,9 @@ from llmspell_protocols.a2a.connection import (
     StreamCanceled,
 )
 from llmspell_protocols.jsonrpc import Error, Id, ProtocolError
+
+POLICY_VIOLATION = 1008
+"""The close code of a socket whose credential counts no more (RFC 6455 7.4.1)."""
 
 
 class WebSocketEndpoint:
@@ -55,7 +60,8 @@ class WebSocketEndpoint:
         await socket.accept(subprotocol=SUBPROTOCOL)
         session = _Session(socket, self._dispatcher, self._gate, service_parameters(socket))
         try:
-            await session.serve()
+            with self._gate.hold(socket.headers, "a2a", session.outlive):
+                await session.serve()
         finally:
             await session.end()
 
@@ -78,8 +84,25 @@ class _Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: dict[Id, asyncio.Task[None]] = {}
         self._left: set[Id] = set()
+        self._serving = asyncio.current_task()
+        self._is_outlived = False
+
+    def outlive(self) -> None:
+        """End the socket: the credential it was opened with counts no more."""
+        self._is_outlived = True
+        if self._serving is not None:
+            self._serving.cancel()
 
     async def serve(self) -> None:
+        try:
+            await self._serve()
+        except asyncio.CancelledError:
+            if self._serving is None or not self._is_outlived or self._serving.uncancel():
+                raise
+            await self.end()
+            await self._close(POLICY_VIOLATION, outlived().message)
+
+    async def _serve(self) -> None:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -189,5 +212,6 @@ class _Session:
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
-            with suppress(WebSocketDisconnect):
-                await self._socket.close(code, reason)
+            with suppress(WebSocketDisconnect, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._socket.close(code, reason)

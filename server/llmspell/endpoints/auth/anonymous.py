@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llmspell.endpoints.auth.admission import Admission
 from llmspell.endpoints.auth.authenticator import AuthMode, Scheme
 from llmspell.errors import AccessError
 from llmspell.security.principals import Caller, Door, anonymous_caller
@@ -18,6 +19,10 @@ class AnonymousAuthenticator:
     async def caller(self, headers: Mapping[str, str], door: Door) -> Caller:
         """Return the anonymous caller."""
         return anonymous_caller(door)
+
+    def admission(self, headers: Mapping[str, str], door: Door) -> Admission:
+        """Return one without an end."""
+        return Admission()
 
     def challenge(self, error: AccessError, door: Door) -> dict[str, str]:
         """Return nothing: no credential would help."""

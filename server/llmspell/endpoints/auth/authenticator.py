@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from llmspell.endpoints.auth.admission import Admission
 from llmspell.errors import AccessError, AccessForbidden, AccessUnauthenticated
 from llmspell.security.principals import Caller, Door
 from llmspell.values import Object
@@ -48,6 +49,14 @@ class Authenticator(Protocol):
             AccessUnauthenticated: Nobody known does.
             AccessForbidden: Somebody known does who may not enter at all.
             AccessUnavailable: What it takes to tell can't be had now.
+        """
+        ...
+
+    def admission(self, headers: Mapping[str, str], door: Door) -> Admission:
+        """Return for how long what these headers opened may stay open.
+
+        Args:
+            headers: Of a request that was let in; they are not checked again.
         """
         ...
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
 
+from llmspell.endpoints.auth.admission import Held
 from llmspell.endpoints.auth.authenticator import Authenticator
 from llmspell.endpoints.limits import FailedAttempts, RateLimit
 from llmspell.endpoints.responses import error_response
@@ -78,6 +79,14 @@ class Gate:
             self._attempts.right(sent)
         self.rate.take(caller)
         return caller
+
+    def hold(self, headers: Mapping[str, str], door: Door, end: Callable[[], None]) -> Held:
+        """Have `end` called once the right to something ends that a request opened.
+
+        Args:
+            headers: Those the request was let in with.
+        """
+        return self.auth.admission(headers, door).hold(end)
 
     def refusal(self, error: AccessError, door: Door) -> Response:
         """Return the HTTP answer for what was refused, here or at the host's door."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from llmspell.endpoints.auth.bind import is_loopback
 from llmspell.errors import AccessHost, AccessOrigin, LlmspellError
 
+_REMEMBERED = 1024
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -36,6 +37,8 @@ class HostRule:
         self._names |= {host.strip("[]").lower() for host in hosts}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._addresses = not is_loopback(bind_host)
+        self._answered: set[str] = set()
+        """Values of `Host` that were answered: clients say the same with every request."""
 
     def refusal(self, headers: Mapping[str, str]) -> tuple[int, LlmspellError] | None:
         """Return the HTTP status and error to refuse a request with, or None to let it in."""
@@ -48,6 +51,14 @@ class HostRule:
         return None
 
     def _answers(self, authority: str) -> bool:
+        if authority in self._answered:
+            return True
+        is_answered = self._names_us(authority)
+        if is_answered and len(self._answered) < _REMEMBERED:
+            self._answered.add(authority)
+        return is_answered
+
+    def _names_us(self, authority: str) -> bool:
         if authority.lower() in self._names:
             return True
         try:

@@ -7,7 +7,9 @@ so that one can be revoked without the others. The keys themselves are in `host.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
+from llmspell.endpoints.auth.admission import Admission
 from llmspell.endpoints.auth.authenticator import (
     REALM,
     AuthMode,
@@ -17,7 +19,7 @@ from llmspell.endpoints.auth.authenticator import (
     www_authenticate,
 )
 from llmspell.errors import AccessError, ConfigError
-from llmspell.host.api_keys import ApiKeys
+from llmspell.host.api_keys import ApiKeys, id_of
 from llmspell.security.principals import Caller, Door
 from llmspell.values import Object
 
@@ -28,7 +30,8 @@ class KeyAuthenticator:
     """Knows the keys of the owner.
 
     Args:
-        keys: Whoever is revoked there is refused here from the next request on.
+        keys: Whoever is revoked there is refused here from the next request on, and what they
+            hold open is ended.
     """
 
     mode: AuthMode = "keys"
@@ -62,6 +65,15 @@ class KeyAuthenticator:
                 hint=HINT,
             )
         return found
+
+    def admission(self, headers: Mapping[str, str], door: Door) -> Admission:
+        """Return one that ends with the key."""
+        id = id_of(bearer(headers) or "")
+        return Admission(
+            until=self._keys.until(id),
+            watch=partial(self._keys.on_revoke, id),
+            clock=self._keys.clock,
+        )
 
     def challenge(self, error: AccessError, door: Door) -> dict[str, str]:
         """Return the header of a 401 or 403 (RFC 6750 3)."""

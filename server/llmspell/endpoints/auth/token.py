@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmspell.endpoints.auth.admission import Admission
 from llmspell.endpoints.auth.authenticator import (
     REALM,
     AuthMode,
@@ -55,6 +56,10 @@ class TokenAuthenticator:
         if found is None:
             found = self._callers[door] = local_caller(door)
         return found
+
+    def admission(self, headers: Mapping[str, str], door: Door) -> Admission:
+        """Return one without an end."""
+        return Admission()
 
     def challenge(self, error: AccessError, door: Door) -> dict[str, str]:
         """Return the header of a 401 (RFC 6750 3)."""

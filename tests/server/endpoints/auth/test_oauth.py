@@ -200,3 +200,16 @@ async def test_a_token_is_checked_once_a_minute_and_never_beyond_its_end(
     assert await auth.caller(bearer(token), "mcp") is not first
     await on.advance(400)
     await refused(auth, token)
+
+
+async def test_a_checked_token_counts_until_its_end_and_not_until_the_next_check(
+    issuer: AuthorizationServer,
+) -> None:
+    on = clock()
+    auth = resource_server(issuer, on, leeway=0)
+    token = issuer.token(MCP, exp=int(on.time()) + CHECKED_SECONDS / 2)
+    first = await auth.caller(bearer(token), "mcp")
+    await on.advance(CHECKED_SECONDS / 2 - 2)
+    assert await auth.caller(bearer(token), "mcp") is first
+    await on.advance(2)
+    assert "expired" in (await refused(auth, token)).message

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import anyio
@@ -22,6 +22,8 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, REQUEST_T
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from llmspell.endpoints.auth.admission import CLOSE_SECONDS
+from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.mcp.exchange import Client, NoBackChannel
 from llmspell.endpoints.mcp.http.answers import (
     Head,
@@ -32,7 +34,7 @@ from llmspell.endpoints.mcp.http.answers import (
     send_json,
 )
 from llmspell.endpoints.mcp.http.request import HttpRequest
-from llmspell.endpoints.mcp.http.sse import PING_SECONDS, EventStream
+from llmspell.endpoints.mcp.http.sse import PING_SECONDS, EventStream, Reader
 from llmspell.endpoints.mcp.sdk_exchange import CALLER_SCOPE
 from llmspell.errors import AccessError
 from llmspell.security.principals import Caller
@@ -43,12 +45,9 @@ WATCH_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
-Ending: TypeAlias = Literal["cancelled", "left", "deleted", "shutdown"]
+Ending: TypeAlias = Literal["cancelled", "left", "deleted", "shutdown", "outlived"]
 """Why a request ends without a result: its client cancelled it, has left, has ended the session,
-or the server ends."""
-
-Refuse: TypeAlias = Callable[[AccessError, HttpRequest], Awaitable[None]]
-"""Answers a request that its caller may not make."""
+the server ends, or the credential that its stream was opened with counts no more."""
 
 
 class HttpCall(ABC):
@@ -62,8 +61,10 @@ class HttpCall(ABC):
     """
 
     is_modern: bool
+    _reader: Reader
     key: str | None = None
     log_level: str | None = None
+    _is_outlived = False
 
     def __init__(
         self,
@@ -132,13 +133,17 @@ class HttpCall(ABC):
                 self._writer.cancel()
         elif self._ending is None and self._task is not None:
             self._ending = ending
-            self.was_cancelled = ending != "shutdown"
+            self.was_cancelled = ending not in ("shutdown", "outlived")
             self._task.cancel()
 
-    async def perform(self, work: Awaitable[Object], refuse: Refuse) -> None:
-        """Wait for the result of the request and answer it."""
+    async def perform(self, work: Awaitable[Object], gate: Gate) -> None:
+        """Wait for the result of the request and answer it.
+
+        Args:
+            gate: Refuses what its caller may not do, and ends a stream that outlives its right.
+        """
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(WATCH_SECONDS, self._watch)
+        self._timer = loop.call_later(WATCH_SECONDS, self._watch, gate)
         refused: AccessError | None = None
         message, status = b"", 200
         try:
@@ -162,7 +167,8 @@ class HttpCall(ABC):
                 self._task.uncancel()
             await self._unanswered(self._ending)
         elif refused is not None and not self.has_begun_stream:
-            await refuse(refused, self._request)
+            request = self._request
+            await gate.refusal(refused, "mcp")(request.scope, request.receive, request.send)
         elif refused is not None:
             told = error_message(self.id, INVALID_REQUEST, refused.message, refused.to_value())
             await self._answer(200, told)
@@ -172,6 +178,10 @@ class HttpCall(ABC):
     @abstractmethod
     def _client_left(self) -> None:
         """Called once when the connection of the request is lost while it is under way."""
+
+    @abstractmethod
+    def _stream_outlived(self, reader: Reader) -> None:
+        """Called once when the credential of the stream that this connection reads has ended."""
 
     @abstractmethod
     async def _unanswered(self, ending: Ending) -> None:
@@ -206,23 +216,39 @@ class HttpCall(ABC):
     def _begin(self) -> None:
         """Begin the stream, unless it has or can't."""
         if self._writer is None and self.stream is not None and not self._has_left:
+            self._reader = Reader()
             self._writer = asyncio.ensure_future(
                 self.stream.write(
                     self._request.send,
                     self._head,
                     is_primed=self._is_primed(),
+                    reader=self._reader,
                 )
             )
             self._writer.add_done_callback(_written)
+            if self._is_outlived:
+                self._outlive()
 
-    def _watch(self) -> None:
-        """Begin to look whether the client is still there."""
+    def _outlive(self) -> None:
+        """End the stream: its credential counts no more. One that begins later ends at once.
+
+        A request that is none is answered all the same: it was let in, and is answered once.
+        """
+        self._is_outlived = True
+        if self._writer is not None:
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._writer.cancel)
+            self._stream_outlived(self._reader)
+
+    def _watch(self, gate: Gate) -> None:
+        """Begin to look whether the client is still there, and may still be told."""
         if self._is_primed():
             self._begin()
         else:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(PING_SECONDS - WATCH_SECONDS, self._begin)
         self._watcher = asyncio.ensure_future(self._attend())
+        held = gate.hold(self._request.headers, "mcp", self._outlive)
+        self._watcher.add_done_callback(lambda _: held.release())
 
     async def _attend(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":

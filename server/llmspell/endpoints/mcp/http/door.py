@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,10 @@ class McpHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = HttpHeaders(scope)
+        await self.serve(scope, receive, send, HttpHeaders(scope))
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, headers: HttpHeaders) -> None:
+        """Serve one request whose headers have been read."""
         if "origin" in headers and self._cors.allows(headers):
             send = self._cors.sending(headers, send)
             if self._cors.is_preflight(scope["method"], headers):
@@ -209,7 +212,10 @@ class McpHttp:
         if call is None:
             return
         try:
-            with self._stream_of(owner_of(request)) if listens else nullcontext():
+            if listens:
+                with self._stream_of(owner_of(request)):
+                    await self._perform(call, self._modern.work(call, request, message))
+            else:
                 await self._perform(call, self._modern.work(call, request, message))
         except AccessRateLimited as error:
             await self._refuse(error, request)
@@ -249,7 +255,7 @@ class McpHttp:
             return
         try:
             with self._stream_of(session.owner):
-                await self._legacy.listen(session, request)
+                await self._legacy.listen(session, request, self._gate)
         except AccessRateLimited as error:
             await self._refuse(error, request)
 
@@ -258,7 +264,7 @@ class McpHttp:
     async def _perform(self, call: HttpCall, work: Awaitable[Object]) -> None:
         self._calls.add(call)
         try:
-            await call.perform(work, self._refuse)
+            await call.perform(work, self._gate)
         finally:
             self._calls.discard(call)
             if not self._calls:

@@ -17,6 +17,8 @@ from mcp_types.methods import validate_client_request
 from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
+from llmspell.endpoints.auth.admission import CLOSE_SECONDS
+from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.mcp.exchange import NoBackChannel
 from llmspell.endpoints.mcp.http.answers import (
     Head,
@@ -38,6 +40,7 @@ from llmspell.endpoints.mcp.http.message import Message
 from llmspell.endpoints.mcp.http.request import HttpRequest
 from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.endpoints.mcp.http.sessions import Sessions
+from llmspell.endpoints.mcp.http.sse import Reader
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.values import Object
@@ -112,6 +115,12 @@ class LegacyCall(HttpCall):
 
     def _client_left(self) -> None:
         self._wait_for_reader()
+
+    def _stream_outlived(self, reader: Reader) -> None:
+        # As when its client leaves: who comes back with a right of their own gets the answer.
+        reader.leave()
+        self._has_left = True
+        self._client_left()
 
     def _wait_for_reader(self) -> None:
         self.forget()
@@ -254,8 +263,12 @@ class LegacyHttp:
             validate_client_request(message.method, session.connection.protocol_version, params)
         return await self._endpoint.call_tool(call, params)
 
-    async def listen(self, session: Session, request: HttpRequest) -> None:
-        """Serve a GET: what no request asked for, or what came after the last event seen."""
+    async def listen(self, session: Session, request: HttpRequest, gate: Gate) -> None:
+        """Serve a GET: what no request asked for, or what came after the last event seen.
+
+        Args:
+            gate: Says when the client may be told no more.
+        """
         stream = session.standalone
         last = request.headers.get(LAST_EVENT_HEADER)
         if last:
@@ -266,10 +279,17 @@ class LegacyHttp:
                 stream.end()
             else:
                 stream = found
-        writer = asyncio.ensure_future(stream.write(request.send, head_of(session)))
+        reader = Reader()
+        writer = asyncio.ensure_future(stream.write(request.send, head_of(session), reader=reader))
         gone = asyncio.ensure_future(_gone(request))
+
+        def outlive() -> None:
+            reader.leave()
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, writer.cancel)
+
         try:
-            await asyncio.wait([writer, gone], return_when=asyncio.FIRST_COMPLETED)
+            with gate.hold(request.headers, "mcp", outlive):
+                await asyncio.wait([writer, gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
             writer.cancel()
             gone.cancel()

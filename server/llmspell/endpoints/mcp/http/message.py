@@ -3,11 +3,11 @@ means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 from llmspell.endpoints.mcp.http.answers import RequestId
-from llmspell.values import Object
+from llmspell.values import JSON, Object
 
 
 def is_object(value: object) -> TypeGuard[Object]:
@@ -21,7 +21,7 @@ def id_of(body: Any) -> RequestId | None:
     return id if isinstance(id, str | int) and not isinstance(id, bool) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A single message."""
 
@@ -32,12 +32,8 @@ class Message:
     method: str
     """"" for a response."""
     params: Object | None
-
-    @property
-    def meta(self) -> Object:
-        """Its `_meta`, `{}` when it has none."""
-        meta = self.params.get("_meta") if self.params is not None else None
-        return meta if is_object(meta) else {}
+    meta: Object = field(default_factory=dict[str, JSON])
+    """Its `_meta`, `{}` when it has none."""
 
 
 def read_message(body: Any) -> Message | None:
@@ -53,6 +49,9 @@ def read_message(body: Any) -> Message | None:
         return Message("response", body, id or "", "", None) if is_answer else None
     if not isinstance(method, str):
         return None
+    meta = params.get("_meta") if params is not None else None
+    if not is_object(meta):
+        meta = {}
     if "id" not in body:
-        return Message("notification", body, "", method, params)
-    return None if id is None else Message("request", body, id, method, params)
+        return Message("notification", body, "", method, params, meta)
+    return None if id is None else Message("request", body, id, method, params, meta)

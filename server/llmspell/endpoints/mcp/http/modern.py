@@ -14,12 +14,14 @@ from mcp_types import (
     CLIENT_INFO_META_KEY,
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
 )
 from pydantic import ValidationError
 
+from llmspell.endpoints.auth.admission import outlived
 from llmspell.endpoints.mcp.http.answers import (
     RequestId,
     error_message,
@@ -31,7 +33,7 @@ from llmspell.endpoints.mcp.http.call import Ending, HttpCall, SdkDispatch
 from llmspell.endpoints.mcp.http.message import Message, is_object
 from llmspell.endpoints.mcp.http.request import HttpRequest
 from llmspell.endpoints.mcp.http.rules import Clients, ParamHeaders, check_envelope, check_version
-from llmspell.endpoints.mcp.http.sse import EventStream
+from llmspell.endpoints.mcp.http.sse import EventStream, Reader
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.values import Object
@@ -48,8 +50,15 @@ class ModernCall(HttpCall):
     def _status(self, code: int) -> int:
         return status_of(code)
 
+    def _stream_outlived(self, reader: Reader) -> None:
+        self.stop("outlived")
+
     async def _unanswered(self, ending: Ending) -> None:
-        if ending == "shutdown":
+        if ending == "outlived":
+            error = outlived()
+            told = error_message(self.id, INVALID_REQUEST, error.message, error.to_value())
+            await self._answer(200, told)
+        elif ending == "shutdown":
             await self._answer(
                 503, error_message(self.id, INTERNAL_ERROR, "the server is shutting down")
             )

@@ -43,6 +43,20 @@ class _Event:
     is_droppable: bool
 
 
+class Reader:
+    """A connection that reads a stream."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self.woken = asyncio.Event()
+        """Set when there may be something to send, or no more to be sent."""
+
+    def leave(self) -> None:
+        """Let the connection end in good order; the stream goes on without it."""
+        self.has_left = True
+        self.woken.set()
+
+
 class EventStream:
     """The events of one stream.
 
@@ -60,7 +74,7 @@ class EventStream:
         self._size = 0
         self._number = 0
         self._sent = 0
-        self._readers: list[asyncio.Event] = []
+        self._readers: list[Reader] = []
 
     @property
     def size(self) -> int:
@@ -97,23 +111,26 @@ class EventStream:
         """Send everything after this event again, as far as it is kept."""
         self._sent = min(number, self._number)
 
-    async def write(self, send: Send, head: Head, *, is_primed: bool = False) -> None:
+    async def write(
+        self, send: Send, head: Head, *, is_primed: bool = False, reader: Reader | None = None
+    ) -> None:
         """Write the stream to a connection until it ends; a newer connection takes it over.
 
         Args:
             is_primed: Whether an event without data comes first, which gives the client an id
                 to come back with (2025-11-25; clients of before take it for a message).
+            reader: What the connection leaves by before the stream has ended.
         """
-        woken = asyncio.Event()
-        self._readers.append(woken)
+        reader = reader or Reader()
+        self._readers.append(reader)
         if len(self._readers) > MOST_READERS:
-            self._readers.pop(0).set()
+            self._readers.pop(0).leave()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [*_HEAD, *head]})
             chunk = self._priming() if is_primed and self.name else b""
-            while woken in self._readers:
-                woken.clear()
-                if woken is self._readers[-1]:
+            while not reader.has_left:
+                reader.woken.clear()
+                if reader is self._readers[-1]:
                     chunk += self._take()
                 if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -123,13 +140,13 @@ class EventStream:
                 else:
                     try:
                         async with asyncio.timeout(PING_SECONDS):
-                            await woken.wait()
+                            await reader.woken.wait()
                     except TimeoutError:
                         chunk = _PING
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            if woken in self._readers:
-                self._readers.remove(woken)
+            if reader in self._readers:
+                self._readers.remove(reader)
                 self._wake()  # the one before it goes on
 
     def _id(self, number: int) -> bytes:
@@ -157,4 +174,4 @@ class EventStream:
 
     def _wake(self) -> None:
         for reader in self._readers:
-            reader.set()
+            reader.woken.set()

@@ -1,0 +1,191 @@
+"""What a client may keep waiting: uvicorn's HTTP protocol with patience that ends.
+
+uvicorn has no time limit before a request is whole, none for a client that does not read, and no
+bound for the size of a head or for the number of connections. Here is nothing of what a request
+means, and nothing of WebSocket, where pings find out who is gone.
+
+No request has a timer: the server looks at all its connections once a second, and each compares
+what it waits for with what it waited for the last time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+CONNECTIONS = 1000
+"""Connections that are open at once, unless the settings say otherwise."""
+
+REQUEST_WITHIN = 20.0
+"""Seconds a client may keep the server waiting, unless the settings say otherwise."""
+
+MAX_HEAD = 64 << 10
+"""Largest head of a request in bytes, give or take what was read at once."""
+
+_TICKS = 10  # of uvicorn's main loop, a tenth of a second each
+_OTHER_DESCRIPTORS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What clients may hold open, in the words of `[server]`."""
+
+    connections: int = CONNECTIONS
+    request_within: float = REQUEST_WITHIN
+
+
+class PatientState(ServerState):
+    """uvicorn's state, which every connection has a reference to."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        super().__init__()
+        self.limits = limits
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection, whose client may keep the server waiting for so long only.
+
+    It waits for the head of a request, for the next piece of its body, or for the client to take
+    what was sent. Between two requests it does not wait: that is uvicorn's keep-alive.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        assert isinstance(server_state, PatientState)
+        self._limits = server_state.limits
+        self._awaited: tuple[object, int] | None = None
+        self._since = 0.0
+        self._head: object = None
+        self._head_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take a connection, or refuse it with 503 when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            self._refuse(503, "too many connections are open")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; a head without an end is refused with 431."""
+        super().data_received(data)
+        if not self.cycle or self.cycle.scope is not self.scope:
+            self._head_came(len(data))
+
+    def _head_came(self, size: int) -> None:
+        if self._head is not self.scope:
+            self._head, self._head_size = self.scope, 0
+        self._head_size += size
+        # One that asks for a WebSocket is whole, and has its connection no more.
+        if self._head_size > MAX_HEAD and self in self.connections:
+            self._refuse(431, f"the head of a request is at most {MAX_HEAD} bytes")
+
+    def look(self, now: float) -> None:
+        """End the connection when its client has kept the server waiting for too long.
+
+        Args:
+            now: The time of the loop.
+        """
+        last, self._awaited = self._awaited, self._waits_for()
+        if self._awaited is None:
+            return
+        if last is None or last[0] is not self._awaited[0] or last[1] != self._awaited[1]:
+            self._since = now
+        elif now - self._since >= self._limits.request_within:
+            self._give_up()
+
+    def _waits_for(self) -> tuple[object, int] | None:
+        """Return what the client owes and how much of it has come; None when it owes nothing.
+
+        What has come of the same thing by the next look shows whether the client went on.
+        """
+        cycle = self.cycle
+        if self.transport.is_closing() or self.flow.write_paused:
+            return self.flow, self.transport.get_write_buffer_size()
+        if not cycle or cycle.response_complete:
+            # The next head. It counts how long that takes in all: its bytes are no progress.
+            return None if self.timeout_keep_alive_task is not None else (cycle or self, 0)
+        if cycle.more_body and not self.flow.read_paused:
+            return cycle.body, len(cycle.body)  # what the application has taken is another object
+        return None
+
+    def _give_up(self) -> None:
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif self._is_in_head or (self.cycle and not self.cycle.response_complete):
+            self._refuse(408, "the request did not come to its end")
+        else:
+            self.transport.close()  # it was answered, or never begun
+
+    @property
+    def _is_in_head(self) -> bool:
+        """Whether a head has begun and is not whole."""
+        return bool(self.scope) and (not self.cycle or self.cycle.scope is not self.scope)
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer what is no request, and close the connection."""
+        cycle = self.cycle
+        if cycle and not cycle.response_complete and (cycle.response_started or self._is_in_head):
+            self.transport.abort()  # the answer that is due is that to another request
+            return
+        body = text.encode() + b"\n"
+        head = [STATUS_LINE[status]]
+        head += [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
+        head.append(b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n")
+        head.append(b"content-length: %d\r\n\r\n" % len(body))
+        self.transport.write(b"".join(head) + body)
+        self.transport.close()
+
+
+class PatientServer(uvicorn.Server):
+    """uvicorn with these limits, without signal handlers and with a moment at which it listens.
+
+    Args:
+        config: With `PatientProtocol` for HTTP.
+    """
+
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
+        super().__init__(config)
+        self.server_state = PatientState(limits)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to whoever owns the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at all connections once a second."""
+        if counter % _TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, PatientProtocol):
+                    connection.look(now)
+        return await super().on_tick(counter)
+
+
+def allow_descriptors(limits: ConnectionLimits) -> None:
+    """Let this process have a file descriptor for every connection, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connections + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
