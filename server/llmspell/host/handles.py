@@ -44,8 +44,6 @@ class LiveHandle:
         self.id = live.run.id
         self.casting: Casting | None = None
         self.task: asyncio.Task[Outcome] | None = None
-        self.parked = asyncio.Event()
-        """Set when its cast let go of everything."""
         self.waiters = 0
         """Callers that wait for its result."""
         self.is_given = False

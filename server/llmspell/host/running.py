@@ -128,7 +128,6 @@ class Running:
             self._forget(handle.id)
             return
         handle.casting = handle.task = None
-        handle.parked.set()
         if handle.is_wanted or not (run.questions or run.wake_at):
             self._wake(handle.id, "answer")  # the answer came while it was being parked
         elif run.wake_at is not None:

@@ -3,11 +3,13 @@
 Keys of family RUN: ("run", tenant, id) holds the record; ("by", tenant,
 principal, microseconds, id) orders a principal's runs by their last change of
 state; ("live", id) names the tenant of a run that has not ended, so that the
-next owner finds what a dead one left. Family EVENT: (id, number).
+next owner finds what a dead one left. Family EVENT: (id, number) holds the event
+of that number, or a list of those from that number on that were saved together.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import msgspec
@@ -23,6 +25,13 @@ _PAGE = 500
 _encode = msgspec.msgpack.Encoder().encode
 _decode_run = msgspec.msgpack.Decoder(Run).decode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
+_decode_events = msgspec.msgpack.Decoder(list[Event]).decode
+_LIST = struct.Struct(">BH")
+"""The head of a list in MessagePack: array 16."""
+_IS_LIST = 0xDC
+_ROW_BYTES = 32 << 10
+"""Size of the events in one row, unless one alone is larger. None packs into less than a byte, so
+their number fits the head."""
 
 
 def _record_key(run: Run) -> Key:
@@ -70,7 +79,7 @@ class Archive:
                 writes.append(Delete(Family.RUN, ("live", run.id)))
         elif indexed_at is None:
             writes.append(Put(Family.RUN, ("live", run.id), run.tenant.encode()))
-        writes += [Put(Family.EVENT, (run.id, event.number), _encode(event)) for event in events]
+        writes += _event_rows(run.id, events)
         return writes
 
     async def load(self, tenant: str, run_id: str) -> Run:
@@ -92,14 +101,22 @@ class Archive:
     async def events(self, run_id: str, after: int = 0) -> list[Event]:
         """Return every stored event of a run numbered above `after`."""
         found: list[Event] = []
-        while True:
-            page = await self._store.scan(
-                Family.EVENT, (run_id,), after=(run_id, after), limit=_PAGE
+        position: Key | None = None
+        if after:
+            # The row that holds the event `after` may hold the next ones too.
+            first = await self._store.scan(
+                Family.EVENT, (run_id,), before=(run_id, after + 1), limit=1, reverse=True
             )
-            found += [_decode_event(entry.value) for _, entry in page]
+            for key, entry in first:
+                position = key
+                found += [each for each in _read_row(entry.value) if each.number > after]
+        while True:
+            page = await self._store.scan(Family.EVENT, (run_id,), after=position, limit=_PAGE)
+            for _, entry in page:
+                found += _read_row(entry.value)
             if len(page) < _PAGE:
                 return found
-            after = found[-1].number
+            position = page[-1][0]
 
     async def live(self) -> list[Run]:
         """Return every run that has not ended, of all tenants."""
@@ -161,6 +178,34 @@ class Archive:
             if len(page) < _PAGE:
                 return found, more, total
             before = page[-1][0]
+
+
+def _event_rows(run_id: str, events: Sequence[Event]) -> list[Write]:
+    rows: list[Write] = []
+    packed: list[bytes] = []
+    first = size = 0
+    for event in events:
+        encoded = _encode(event)
+        if packed and size + len(encoded) > _ROW_BYTES:
+            rows.append(_event_row(run_id, first, packed))
+            packed = []
+        if not packed:
+            first, size = event.number, 0
+        packed.append(encoded)
+        size += len(encoded)
+    if packed:
+        rows.append(_event_row(run_id, first, packed))
+    return rows
+
+
+def _event_row(run_id: str, first: int, packed: list[bytes]) -> Write:
+    """Return the row of packed events, the first of which has this number."""
+    value = packed[0] if len(packed) == 1 else _LIST.pack(_IS_LIST, len(packed)) + b"".join(packed)
+    return Put(Family.EVENT, (run_id, first), value)
+
+
+def _read_row(value: bytes) -> list[Event]:
+    return _decode_events(value) if value[0] == _IS_LIST else [_decode_event(value)]
 
 
 def _matches(run: Indexed, session: str | None, state: RunState | None, door: str | None) -> bool:

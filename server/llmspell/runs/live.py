@@ -65,9 +65,9 @@ class LiveRun:
         self._indexed_at: float | None = run.updated_at if events is not None else None
         self._saver: asyncio.Task[None] | None = None
         self.log = RunLog(clock, events)
-        self._ended = asyncio.Event()
         self._ending = False
-        self._answered = asyncio.Event()
+        # Made when somebody waits for it: most runs end before anybody asks them anything.
+        self._answered: asyncio.Event | None = None
         self._stopped = asyncio.Event()
         if run.state not in ("submitted", "working"):
             self._stopped.set()
@@ -130,12 +130,15 @@ class LiveRun:
     def answer(self, key: str, answer: Object) -> None:
         """Keep the answer to a question of this run, and wake who waits for it."""
         self.run.answers = {**self.run.answers, key: answer}
-        self._answered.set()
-        self._answered = asyncio.Event()
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
 
     async def answered(self, key: str) -> Object:
         """Return the answer to the question at `key` once it is there."""
         while key not in self.run.answers:
+            if self._answered is None:
+                self._answered = asyncio.Event()
             await self._answered.wait()
         return self.run.answers[key]
 
@@ -152,10 +155,10 @@ class LiveRun:
         event = self.log.next("state", data)
         self.run.state = state
         self.run.updated_at = event.at
-        if state == "working":
-            self._stopped.clear()
-        else:
+        if state != "working":
             self._stopped.set()
+        elif self._stopped.is_set():
+            self._stopped.clear()
         self._append(event)
         self._save_soon()
 
@@ -242,7 +245,6 @@ class LiveRun:
             self.log.append(event)
             self.log.mark_saved(event.number)
         self.log.close()
-        self._ended.set()
         self._stopped.set()
 
     async def save_with(self, others: Sequence[LiveRun]) -> None:
@@ -271,16 +273,11 @@ class LiveRun:
         The store still holds the run as under way: the next owner ends it.
         """
         self.log.close()
-        self._ended.set()
         self._stopped.set()
 
     async def stopped(self) -> None:
         """Return once the run has ended, waits for an answer, or was abandoned."""
         await self._stopped.wait()
-
-    async def ended(self) -> None:
-        """Return once the run has ended."""
-        await self._ended.wait()
 
     def _first(self) -> Sequence[Write]:
         return self._first_save.writes() if self._is_first and self._first_save else ()

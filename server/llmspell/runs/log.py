@@ -77,7 +77,8 @@ class RunLog:
         if event.number != len(self._events) + 1:
             raise ValueError(f"event {event.number} after {len(self._events)}")
         self._events.append(event)
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     def last(self, kind: str, *, within: int) -> Event | None:
         """Return the newest event of a kind among the last `within`, or None."""
@@ -95,7 +96,8 @@ class RunLog:
     def close(self) -> None:
         """Let every reader end after the last event."""
         self._closed = True
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     async def read(self, after: int = 0) -> AsyncIterator[Event]:
         """Yield every event numbered above `after`, then each new one, until the log is closed."""

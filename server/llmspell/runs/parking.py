@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 GRACE_SECONDS = 0.25
 """How long nothing may move before a tree is parked; an answer within it finds all in place."""
@@ -43,14 +43,15 @@ class Tree:
         if not self._busy and self._waits:
             self._look_soon()
 
-    @contextmanager
-    def busy(self) -> Generator[None]:
+    def busy(self) -> AbstractContextManager[None]:
         """Be busy meanwhile."""
+        return self
+
+    def __enter__(self) -> None:
         self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
     @contextmanager
     def waits(self, until: float | None) -> Generator[None]:

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from llmspell.state.commits import limited_value, packed_key
+from llmspell.state.commits import too_large
 from llmspell.state.entries import decode_key, encode, header_of, measure
 from llmspell.state.expiry import index_key
-from llmspell.state.keys import prefix_range
+from llmspell.state.keys import pack, prefix_range
 from llmspell.state.rows import Range, RowsReader
-from llmspell.state.store import DeletePrefix, Family, Key, Put, Write
+from llmspell.state.store import (
+    MAX_KEY_BYTES,
+    MAX_VALUE_BYTES,
+    DeletePrefix,
+    Family,
+    Key,
+    Put,
+    Write,
+)
 from llmspell.state.usage import Deltas, account_of
 
 _FEW: Final = 100
@@ -94,13 +102,17 @@ class Changeset:
         if isinstance(write, DeletePrefix):
             self._delete_prefix(family, write.prefix, own)
             return
-        packed = packed_key(write.key, self._known.packed)
+        packed = self._known.packed.get(write.key) or pack(write.key)
+        if len(packed) > MAX_KEY_BYTES:
+            raise too_large("key", len(packed), MAX_KEY_BYTES)
         if family in self._tracked:
             stored = own[packed] if packed in own else self._stored(family, packed)
             if stored is not None:
                 self._lose(family, packed, stored, account_of(write.key))
         if isinstance(write, Put):
-            value = limited_value(write.value)
+            value = write.value
+            if len(value) > MAX_VALUE_BYTES:
+                raise too_large("value", len(value), MAX_VALUE_BYTES)
             if family is Family.KV:
                 self.deltas.add(account_of(write.key), len(packed) + len(value), 1)
             if write.expires_at is not None:

@@ -1,4 +1,4 @@
-"""What every backend does alike with a commit: hold its limits, compare its checks.
+"""What every backend does alike with a commit: compare its checks, and say what is too large.
 
 Shared so that a commit that is refused by one backend is refused by all, with
 the same error. Not a transaction: nothing here reads or writes a store.
@@ -6,34 +6,10 @@ the same error. Not a transaction: nothing here reads or writes a store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from llmspell.errors import StateConflict, StateTooLarge
-from llmspell.state.keys import pack
-from llmspell.state.store import MAX_KEY_BYTES, MAX_VALUE_BYTES, Check, CheckRange, Key
-
-
-def packed_key(key: Key, known: Mapping[Key, bytes]) -> bytes:
-    """Return the bytes of a key that is to be written, from `known` if they are there.
-
-    Raises:
-        StateTooLarge: It is over `MAX_KEY_BYTES`.
-    """
-    packed = known.get(key) or pack(key)
-    if len(packed) > MAX_KEY_BYTES:
-        raise too_large("key", len(packed), MAX_KEY_BYTES)
-    return packed
-
-
-def limited_value(value: bytes) -> bytes:
-    """Return `value`.
-
-    Raises:
-        StateTooLarge: It is over `MAX_VALUE_BYTES`.
-    """
-    if len(value) > MAX_VALUE_BYTES:
-        raise too_large("value", len(value), MAX_VALUE_BYTES)
-    return value
+from llmspell.state.store import Check, CheckRange, Key
 
 
 def require(check: Check, found: int) -> None:

@@ -25,6 +25,7 @@ _ZERO: Final = 0x14
 _INT_BYTES: Final = 8
 _FIRST_INT: Final = _ZERO - _INT_BYTES
 _LAST_INT: Final = _ZERO + _INT_BYTES
+_SMALL_INTS: Final = 256
 
 
 def pack(key: Key) -> bytes:
@@ -41,7 +42,10 @@ def pack(key: Key) -> bytes:
             packed += part.encode().replace(b"\0", b"\0\xff")
             packed.append(0)
         elif type(part) is int:
-            packed += _pack_int(part)
+            if 0 < part < _SMALL_INTS:
+                packed += b"%c%c" % (_ZERO + 1, part)
+            else:
+                packed += _pack_int(part)
         elif type(part) is bytes:
             packed.append(_BYTES)
             packed += part.replace(b"\0", b"\0\xff")

@@ -80,6 +80,8 @@ class Counters:
             StateQuota: More than it may, and the commit makes it grow.
         """
         found: dict[Key, Usage] = {}
+        if not deltas.accounts:
+            return found
         for account, (size, keys) in deltas.accounts.items():
             held = self._held.get(account)
             if held is None:

@@ -125,7 +125,7 @@ async def test_the_end_is_written_before_any_reader_sees_it(
         store.open_gate()
         await ending
         await reader
-        await live.ended()
+        await live.stopped()
     assert seen == ["working", "completed"]
     run, events = await stored(store)
     assert (run.state, run.output, run.generation) == ("completed", 42, 2)
@@ -209,7 +209,7 @@ async def test_an_abandoned_run_lets_its_readers_go_and_stays_as_it_is_in_the_st
     await live.save()
     live.abandon()
     async with asyncio.timeout(5):
-        await live.ended()
+        await live.stopped()
         assert [event.number async for event in live.log.read()] == [1]
     assert (await stored(store))[0].state == "working"
 
