@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
-from llmspell.errors import InternalError, LimitBusy
+from llmspell.errors import ConfigError, InternalError, LimitBusy
 from llmspell.runtime import jail, wire
 from llmspell.runtime.engine import (
     JOURNAL_VERSION,
@@ -61,6 +62,9 @@ class LuaEngine:
         worker_casts: Casts a worker serves before it is replaced.
         warm_seconds: How long a worker is kept.
         covered: Told which lines of which files run; everything then computes much slower.
+
+    Raises:
+        ConfigError: There are no worker processes on this platform.
     """
 
     language = "lua"
@@ -84,6 +88,11 @@ class LuaEngine:
         self.journal_version = JOURNAL_VERSION
         self._isolation = isolation
         self._workers: Workers[Any]
+        if isolation == "process" and sys.platform != "linux":
+            raise ConfigError(
+                f"worker processes need Linux, and this is {sys.platform}",
+                hint='set runtime.isolation = "inline", and cast only code that you trust',
+            )
         if isolation == "inline":
             # Only here: no server that forks workers loads Lua into itself.
             from llmspell.runtime.lua.inline import InlinePool
@@ -101,8 +110,7 @@ class LuaEngine:
             )
         self._slots = Slots(
             casts,
-            # One processor is this process's own.
-            prompt=max(1, len(os.sched_getaffinity(0)) - 1),
+            prompt=2 * processors(),
             queue=queue,
             reserve=self._workers.reserve,
             unreserve=self._workers.unreserve,
@@ -190,6 +198,13 @@ class LuaEngine:
         self._is_closed = True
         self._slots.close()
         await self._workers.close()
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _program_frame(program: Program) -> bytes:
