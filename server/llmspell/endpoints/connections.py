@@ -22,6 +22,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from llmspell.endpoints.transport import HeadHoldingTransport
+
 CONNECTIONS = 1000
 """Connections that are open at once, unless the settings say otherwise."""
 
@@ -75,9 +77,15 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take a connection, or refuse it with 503 when there are too many."""
-        super().connection_made(transport)
+        super().connection_made(HeadHoldingTransport(transport))
         if len(self.connections) > self._limits.connections:
             self._refuse(503, "too many connections are open")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection on, as it is."""
+        if isinstance(self.transport, HeadHoldingTransport):
+            self.transport = self.transport.inner
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; a head without an end is refused with 431."""

@@ -183,4 +183,25 @@ def child_id(parent: str, key: str) -> str:
 
 def new_run_id(now: float) -> str:
     """Return an id that sorts by time and cannot be guessed: 12 hex of ms, 24 hex of chance."""
-    return f"{int(now * 1000):012x}{os.urandom(12).hex()}"
+    return f"{int(now * 1000):012x}{_chance(12).hex()}"
+
+
+class _Chance:
+    """Random bytes of the system, asked for in larger pieces: each asking is a system call."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        os.register_at_fork(after_in_child=self._forget)  # two processes must not share any
+
+    def __call__(self, size: int) -> bytes:
+        """Return `size` bytes that nobody had before."""
+        if len(self._bytes) < size:
+            self._bytes = os.urandom(256 * size)
+        found, self._bytes = self._bytes[-size:], self._bytes[:-size]
+        return found
+
+    def _forget(self) -> None:
+        self._bytes = b""
+
+
+_chance = _Chance()
