@@ -6,12 +6,16 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 LOOK_SECONDS = 30.0
 """Longest time that is waited before the wall clock is looked at again."""
+
+WOKEN_AT_ONCE = 16
+"""Sleepers that are woken in one turn of the event loop: thousands may be due at the same time."""
 
 
 class Clock(Protocol):
@@ -42,8 +46,43 @@ class Clock(Protocol):
         ...
 
 
+class _Sleepers:
+    """Those who sleep on one event loop."""
+
+    __slots__ = ("_due", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._due: deque[asyncio.Future[None]] = deque()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`, once those are woken who were due before."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        alarm = self.loop.call_later(seconds, self._ring, waiter)
+        try:
+            await waiter
+        finally:
+            alarm.cancel()
+
+    def _ring(self, waiter: asyncio.Future[None]) -> None:
+        self._due.append(waiter)
+        if len(self._due) == 1:
+            self.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(self._due))):
+            waiter = self._due.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._due:
+            self.loop.call_soon(self._wake)
+
+
 class SystemClock:
     """The machine's own time."""
+
+    def __init__(self) -> None:
+        self._sleepers: _Sleepers | None = None
 
     def time(self) -> float:
         """Return the wall time in seconds since 1970, UTC."""
@@ -55,13 +94,23 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
-        await asyncio.sleep(max(0.0, seconds))
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        if self._sleepers is None or self._sleepers.loop is not loop:
+            self._sleepers = _Sleepers(loop)
+        await self._sleepers.sleep(seconds)
 
     async def sleep_until(self, time: float) -> None:
         """Return once the wall time is `time`, or shortly after it was set to be later."""
-        with suppress(TimeoutError):
-            async with self.timeout_at(time):
-                await asyncio.get_running_loop().create_future()
+        # Without a scope: thousands may sleep at once, and a canceled scope is a cycle.
+        left = time - self.time()
+        while True:  # not all at once: the clock may be set, and the machine may sleep
+            await self.sleep(min(left, LOOK_SECONDS))
+            left = time - self.time()
+            if left <= 0:
+                return
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return a context that raises `TimeoutError` when its body takes longer; None = never."""

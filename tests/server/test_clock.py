@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from llmspell.clock import Clock, ManualClock, SystemClock
+from llmspell.clock import WOKEN_AT_ONCE, Clock, ManualClock, SystemClock
+from tests.support.turns import Turns
 
 
 def sleepers(
@@ -232,3 +233,46 @@ async def test_a_manual_clock_ends_what_waits_for_a_wall_time() -> None:
     assert not waiting.done()
     await clock.advance(1)
     await waiting
+
+
+async def test_the_machines_clock_wakes_those_who_are_due_at_once_a_few_at_a_time() -> None:
+    clock, turns, woken = SystemClock(), Turns(), list[int]()
+    due = clock.time() + 0.3
+
+    async def sleeper(number: int) -> None:
+        await (clock.sleep_until(due) if number % 2 else clock.sleep(due - clock.time()))
+        turns.happens()
+        woken.append(number)
+
+    async with asyncio.timeout(5):
+        with turns.counted():
+            await asyncio.gather(*map(sleeper, range(500)))
+    assert sorted(woken) == list(range(500))
+    assert turns.most <= 2 * WOKEN_AT_ONCE
+
+
+async def test_who_no_longer_sleeps_holds_up_nobody_who_does() -> None:
+    clock = SystemClock()
+    sleepers = [asyncio.ensure_future(clock.sleep(0.01)) for _ in range(3 * WOKEN_AT_ONCE)]
+    await asyncio.sleep(0)
+    for sleeper in sleepers[1:]:
+        sleeper.cancel()
+    async with asyncio.timeout(5):
+        await sleepers[0]
+        await clock.sleep(0.001)
+
+
+def test_one_clock_serves_one_event_loop_after_the_other() -> None:
+    clock = SystemClock()
+
+    async def leave() -> None:
+        for _ in range(3 * WOKEN_AT_ONCE):
+            asyncio.ensure_future(clock.sleep(0.001))  # noqa: RUF006  # they are left behind
+        await clock.sleep(0.001)
+
+    async def sleep() -> None:
+        async with asyncio.timeout(5):
+            await clock.sleep(0.001)
+
+    asyncio.run(leave())
+    asyncio.run(sleep())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Any, Literal, cast
 
@@ -21,10 +22,11 @@ from llmspell.errors import (
 )
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable, make_castable
+from llmspell.runs.children import Child
 from llmspell.runs.journal import Journal
 from llmspell.runs.live import LiveRun
 from llmspell.runs.parking import Tree
-from llmspell.runs.performing import Child, Performer
+from llmspell.runs.performing import Performer
 from llmspell.runs.record import Outcome, Question, Run, child_id, outcome_of
 from llmspell.runs.scripting import Continued, ScriptSession
 from llmspell.runs.services import Services
@@ -93,7 +95,7 @@ class Casting:
         self._began = services.clock.monotonic()
         self._is_inline = parent is not None and castable.program is None
         self._own_session: ScriptSession | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Future[None] | None = None
         epoch = live.run.epoch
         self._work = Work(
             services,
@@ -136,7 +138,6 @@ class Casting:
         if self.live.run.state == "submitted":
             self.live.enter("working")
         self._services.live[self.live.run.id] = self.live
-        self._services.opened[self.live.run.id] = self.live
         try:
             output, content = await self._outcome()
         except TimeoutError:
@@ -159,6 +160,8 @@ class Casting:
         finally:
             self._performer.close()
             await self._close_session()
+            if not self.live.run.is_final:  # whoever has it open still finds this very object
+                self._services.opened[self.live.run.id] = self.live
             self._services.live.pop(self.live.run.id, None)
             # It leads back here: without it all of the cast is freed at once, and the garbage
             # collector has nothing to look for.
@@ -261,14 +264,17 @@ class Casting:
 
     # -- what is cast
 
-    async def _result(self) -> JSON:
+    def _result(self) -> Awaitable[JSON]:
         if self.live.run.source:
-            return await self._file_result()
+            return self._file_result()
         castable = self._castable
+        limit = castable.spec.concurrency
         # A spell that casts itself would wait for its own turn for ever.
-        limit = None if self._is_below(castable.name) else castable.spec.concurrency
-        if limit is None:
-            return await self._spec_result(castable)
+        if limit is None or self._is_below(castable.name):
+            return self._spec_result(castable)
+        return self._result_in_turn(castable, limit)
+
+    async def _result_in_turn(self, castable: Castable, limit: int) -> JSON:
         async with AsyncExitStack() as stack:
             with self._tree.busy():
                 await stack.enter_async_context(self._services.turns.taken(castable.name, limit))
@@ -347,12 +353,17 @@ class Casting:
         if self._is_inline:
             assert self._parent is not None  # whose file declared it
             return await self._parent._session()
-        if self._own_session is not None:
-            return self._own_session
-        async with self._opening:
-            if self._own_session is None:
+        while self._own_session is None:
+            if self._opening is not None:  # by another branch of the same cast
+                await asyncio.wait([self._opening])
+                continue
+            opening = self._opening = asyncio.get_running_loop().create_future()
+            try:
                 self._own_session = await self._open_session()
-            return self._own_session
+            finally:
+                self._opening = None
+                opening.set_result(None)
+        return self._own_session
 
     async def _open_session(self) -> ScriptSession:
         castable = self._castable
@@ -374,7 +385,7 @@ class Casting:
             ),
             is_child=self._parent is not None,
         )
-        session = ScriptSession(script, self._journal, self._tree)
+        session = ScriptSession(script, self._journal, self._tree, self._services.pace)
         if not run.source:
             session.load(castable.declaration)
         return session

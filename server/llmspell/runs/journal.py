@@ -32,7 +32,11 @@ from llmspell.state.store import Durability, Family, Put, Store, Write
 from llmspell.values import JSON
 
 PENDING_BYTES = 1 << 20
-"""What may be noted before it has to be written."""
+PENDING_RECORDS = 1000
+"""What may be noted before it has to be written: all of it is written in one go."""
+
+RESTORED_AT_ONCE = 250
+"""Records of before that are taken before others get a turn of the event loop."""
 
 STALL_SECONDS = 30.0
 """A resumed run that takes no record for so long has gone another way than before."""
@@ -98,6 +102,7 @@ async def read_journal(store: Store, run_id: str) -> list[Row]:
         if len(page) < _PAGE:
             return rows
         after = rows[-1].number
+        await asyncio.sleep(0)  # a page that is at hand takes no turn of the event loop
 
 
 async def last_number(store: Store, run_id: str) -> int:
@@ -139,18 +144,15 @@ class Journal:
     """The records of a run that is performed in this process.
 
     Args:
-        rows: What was recorded before, when the run is resumed.
         limit: Records a run may have.
     """
 
-    def __init__(
-        self, run_id: str, store: Store, clock: Clock, *, rows: Sequence[Row] = (), limit: int
-    ) -> None:
+    def __init__(self, run_id: str, store: Store, clock: Clock, *, limit: int) -> None:
         self.run_id = run_id
         self._store = store
         self._clock = clock
         self._limit = limit
-        self._unwritten = _Unwritten(run_id, rows[-1].number if rows else 0)
+        self._unwritten = _Unwritten(run_id, 0)
         self._left: dict[str, Row] = {}
         self._begun: dict[str, JSON] = {}
         self._order: deque[Mark] = deque()
@@ -164,8 +166,14 @@ class Journal:
         """Why the run cannot be performed again, once that is known: it is told nothing more."""
         self.on_discard: Callable[[], None] | None = None
         """Called when messages of before were forgotten, so that others may come next."""
-        for row in rows:
+
+    async def restore(self, rows: Sequence[Row]) -> None:
+        """Take what was recorded before, when the run is resumed. Comes before anything else."""
+        for number, row in enumerate(rows, 1):
             self._read(row)
+            self._unwritten.number = row.number
+            if number % RESTORED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _read(self, row: Row) -> None:
         record = row.record
@@ -352,7 +360,8 @@ class Journal:
     @property
     def is_heavy(self) -> bool:
         """Whether so much is noted that it should be written."""
-        return self._unwritten.bytes > PENDING_BYTES
+        unwritten = self._unwritten
+        return unwritten.bytes > PENDING_BYTES or len(unwritten.records) >= PENDING_RECORDS
 
     async def record(
         self,

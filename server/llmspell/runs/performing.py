@@ -9,10 +9,8 @@ nothing of Lua (see `runtime`) nor of any wire (see `endpoints`). One
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -36,29 +34,24 @@ from llmspell.effects.effect import (
     Settled,
     Sleep,
 )
-from llmspell.effects.messages import ModelReply, ToolOffer, Usage
+from llmspell.effects.messages import ModelReply, ToolOffer
 from llmspell.errors import (
-    LimitError,
     LimitWallClock,
     LlmspellError,
-    NeedUndeclared,
-    SpellNotFound,
     SpellRaised,
 )
-from llmspell.runs.asking import Asking, check_client
-from llmspell.runs.castable import Castable, make_castable
+from llmspell.runs.asking import Asking
+from llmspell.runs.children import BeginChild, Children
+from llmspell.runs.lines import Lines
 from llmspell.runs.model_calls import ModelCalls
-from llmspell.runs.record import Outcome, Question
+from llmspell.runs.record import Question
 from llmspell.runs.scripting import Continued, ScriptSession
 from llmspell.runs.state_effects import StateEffects
+from llmspell.runs.targets import Targets, is_published, target_name
 from llmspell.runs.work import Work
 from llmspell.spec.declaration import AgentSpec
-from llmspell.spec.reading import read_spec
 from llmspell.state.store import Durability
-from llmspell.values import JSON, Object, canonical, dumps
-
-INLINE_KEPT = 64
-"""Declarations of one run that are kept ready: checking one costs more than all else of a call."""
+from llmspell.values import JSON, Object, dumps
 
 SHORT_SECONDS = 5.0
 """A sleep up to this long keeps its process; what is longer survives a restart."""
@@ -79,7 +72,7 @@ class Performer:
         work: Work,
         *,
         session: Callable[[], Coroutine[Any, Any, ScriptSession]],
-        begin_child: Callable[[Castable, JSON, str, str], Coroutine[Any, Any, Child]],
+        begin_child: BeginChild,
         show: Callable[[Question], Coroutine[Any, Any, None]],
         settle: Callable[[Question, str], None],
     ) -> None:
@@ -88,9 +81,11 @@ class Performer:
         self._begin_child = begin_child
         self._show = show
         self._settle = settle
-        self._state = StateEffects(work)
-        self._records = self._record_bytes = 0
-        self._inline: dict[bytes, Castable] = {}
+        # Made when they are needed: most runs ask for nothing.
+        self._state: StateEffects | None = None
+        self._targets: Targets | None = None
+        self._children: Children | None = None
+        self._lines: Lines | None = None
 
     async def drive(self, driver: Driver, path: str | None = None) -> Any:
         """Run a driver to its end: perform what it yields and send it the results.
@@ -132,11 +127,14 @@ class Performer:
         performs = self._PERFORMS.get(type(effect))
         if performs is not None:
             return await performs(self, effect, key)
+        if self._state is None:
+            self._state = StateEffects(self._work)
         return await self._state.perform(effect, key)
 
     def close(self) -> None:
         """Let go of what the run has left open."""
-        self._state.close()
+        if self._state is not None:
+            self._state.close()
 
     # -- scripts and drivers
 
@@ -194,6 +192,7 @@ class Performer:
             with self._work.tree.waits(due):
                 await clock.sleep_until(due)
         self._work.journal.note(key, "sleep", name, None)
+        await self._work.written()
 
     async def _begin_step(self, effect: BeginStep, key: str) -> JSON:
         row = self._work.journal.take(key, "step", effect.name)
@@ -225,96 +224,37 @@ class Performer:
         return render(effect.text, effect.data)
 
     async def _record(self, effect: Record, key: str) -> None:
-        if effect.kind == "notice" or "list" in effect.data:
-            check_client(self._work.live.run)
-        self._records += 1
-        own = self._work.castable.spec.limits.log_events
-        limit = min(own or sys.maxsize, self._work.services.limits.log_events)
-        if self._records > limit:
-            raise LimitError(
-                f"the run wrote more than {limit} log lines and parts",
-                hint="write less, or raise the setting limits.log_events",
-                data={"limit": "limits.log_events"},
-            )
-        self._record_bytes += len(dumps(effect.data))
-        limit = self._work.services.limits.log_bytes
-        if self._record_bytes > limit:
-            raise LimitError(
-                f"the run wrote more than {limit} bytes of log lines and parts",
-                hint="write less, or raise limits.log_bytes",
-            )
-        self._work.live.note(effect.kind, effect.data, key)
-        if effect.kind == "changed" and "list" in effect.data:
-            self._work.services.list_changed(effect.data["list"])
-        elif effect.kind == "changed":
-            self._work.services.resource_changed(self._work.live.run.tenant, effect.data["uri"])
+        if self._lines is None:
+            self._lines = Lines(self._work)
+        self._lines.write(effect, key)
 
     # -- casting
 
+    @property
+    def _reach(self) -> Targets:
+        if self._targets is None:
+            self._targets = Targets(self._work)
+        return self._targets
+
+    @property
+    def _family(self) -> Children:
+        if self._children is None:
+            self._children = Children(self._work, self._reach, self._begin_child)
+        return self._children
+
     async def _cast(self, effect: Cast, key: str) -> JSON:
-        label = effect.label or _target_name(effect.target)
-        outcome = await self._child(
-            effect.target, effect.input, label, key, tool_call=effect.tool_call
-        )
-        if outcome.content is not None:
-            return {"content": outcome.content}
-        return outcome.output
-
-    async def _child(
-        self, target: str | Object, input: JSON, label: str, key: str, *, tool_call: bool = False
-    ) -> _ChildResult:
-        """Cast something and return what came of it.
-
-        A published spell has a journal of its own, so only its end is recorded. What this file
-        declares works in this run's script: it is performed again, its effects are recalled.
-        """
-        if not _is_published(target):
-            await self._work.act()
-            castable = self._resolve(target)
-            self._work.budget.enter(castable.name, tool_call=tool_call)
-            child = await self._begin_child(castable, input, label, key)
-            return _result_of(child.outcome)
-        name = _target_name(target)
-        row = await self._work.recall(key, "cast", name)
-        if row is not None:
-            result = msgspec.convert(row.record.value, _ChildResult)
-            self._work.budget.recharge(result.usage, children=1, tool_calls=int(tool_call))
-            return result
-        await self._work.act()
-        await self._work.journal.flush()
-        acted = False
-        try:
-            castable = self._resolve(target)
-            self._work.budget.enter(castable.name, tool_call=tool_call)
-            child = await self._begin_child(castable, input, label, key)
-            acted = child.acted
-            result = _result_of(child.outcome)
-        except LlmspellError as error:
-            await self._note_end(key, name, error.to_value(), ok=False, acted=acted)
-            raise
-        value = msgspec.to_builtins(result)
-        await self._note_end(key, name, value, ok=True, acted=acted)
-        return result
-
-    async def _note_end(self, key: str, name: str, value: JSON, *, ok: bool, acted: bool) -> None:
-        if acted:
-            await self._work.journal.record(key, "cast", name, value, ok=ok)
-            return
-        # What did nothing can be done again: its end is written with what comes next.
-        self._work.journal.note(key, "cast", name, value, ok=ok)
-        if self._work.journal.is_heavy:
-            await self._work.journal.flush()
+        return await self._family.perform(effect, key)
 
     async def _run_agent(self, effect: RunAgent, key: str) -> JSON:
-        if not _is_published(effect.agent):
+        if not is_published(effect.agent):
             await self._work.act()
-            agent = self._resolve(effect.agent).spec.agent
+            agent = self._reach.find(effect.agent).spec.agent
             if agent is None:
-                raise SpellRaised(f"{_target_name(effect.agent)!r} is no agent")
+                raise SpellRaised(f"{target_name(effect.agent)!r} is no agent")
             return await self.run_agent(
                 agent, effect.prompt, messages=effect.messages, stream=effect.stream, path=key
             )
-        name = _target_name(effect.agent)
+        name = target_name(effect.agent)
         if effect.messages:
             raise SpellRaised(
                 f"the agent {name!r} is published: it takes a prompt and no messages",
@@ -322,7 +262,7 @@ class Performer:
             )
         # A published agent acts with its own rights, so it is a run of its own.
         prompt = effect.prompt if isinstance(effect.prompt, str) else dumps(effect.prompt)
-        result = await self._child(effect.agent, {"prompt": prompt}, name, key)
+        result = await self._family.cast(effect.agent, {"prompt": prompt}, name, key)
         text = result.output if isinstance(result.output, str) else dumps(result.output)
         return {
             "text": text,
@@ -366,13 +306,13 @@ class Performer:
             raise late from None
 
     async def _describe(self, effect: Describe, key: str) -> list[ToolOffer]:
-        name = ",".join(map(_target_name, effect.targets))
+        name = ",".join(map(target_name, effect.targets))
         row = await self._work.recall(key, "describe", name)
         if row is not None:
             return msgspec.convert(row.record.value, list[ToolOffer])
         offers: list[ToolOffer] = []
         for target in effect.targets:
-            castable = self._resolve(target)
+            castable = self._reach.find(target)
             offers.append(
                 ToolOffer(
                     name=castable.name,
@@ -382,49 +322,6 @@ class Performer:
             )
         self._work.journal.note(key, "describe", name, msgspec.to_builtins(offers))
         return offers
-
-    def _resolve(self, target: str | Object) -> Castable:
-        if isinstance(target, str):
-            return self._named(target)
-        own = self._work.castable
-        if target.get("$kind") == "ref":
-            return self._equipped(self._named(str(target["name"])), target.get("tools"))
-        declared = canonical(target)
-        known = self._inline.get(declared)
-        if known is None:
-            spec = read_spec(target, own.origin, default_name="inline")
-            inline = make_castable(spec, own.origin, own.engine)
-            # A declaration made in the middle of a cast grants itself nothing.
-            known = replace(inline, granted=own.granted, owner=own.state_name)
-            if len(self._inline) < INLINE_KEPT:
-                self._inline[declared] = known
-        return known
-
-    def _named(self, name: str) -> Castable:
-        granted = self._work.castable.granted
-        if granted is not None and name not in granted:
-            raise NeedUndeclared(
-                f"{self._work.castable.name!r} casts {name!r}, which it does not declare",
-                hint=f'declare it: needs = {{ tools = {{ "{name}" }} }}',
-            )
-        found = self._work.services.find(name)
-        if found is None:
-            raise SpellNotFound(
-                f"there is no spell, agent or tool {name!r}", hint=self._work.services.suggest(name)
-            )
-        return found
-
-    def _equipped(self, castable: Castable, tools: JSON) -> Castable:
-        """Return a published agent with other tools, which the step that names it grants."""
-        if tools is None:
-            return castable
-        agent = castable.spec.agent
-        if agent is None:
-            raise SpellRaised(f"{castable.name!r} is no agent, so it takes no tools")
-        names = tuple(self._named(str(tool)).name for tool in cast("list[JSON]", tools))
-        spec = castable.spec.model_copy(update={"agent": agent.model_copy(update={"tools": names})})
-        granted = None if castable.granted is None else castable.granted | set(names)
-        return replace(castable, spec=spec, granted=granted)
 
     # -- models and questions
 
@@ -450,47 +347,6 @@ class Performer:
         RunAgent: _run_agent,
         Sleep: _sleep,
     }
-
-
-class Child(NamedTuple):
-    """What came of a child."""
-
-    outcome: Outcome
-    acted: bool
-    """Whether it did what a repetition would do again."""
-
-
-class _ChildResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is recorded of a child that completed."""
-
-    output: JSON = None
-    content: list[Object] | None = None
-    usage: Usage = Usage()
-
-
-def _result_of(outcome: Outcome) -> _ChildResult:
-    if outcome.error is not None:
-        raise _of_child(outcome.error)
-    return _ChildResult(output=outcome.output, content=outcome.content, usage=outcome.usage)
-
-
-def _is_published(target: str | Object) -> bool:
-    return isinstance(target, str) or target.get("$kind") == "ref"
-
-
-def _target_name(target: str | Object) -> str:
-    return target if isinstance(target, str) else str(target.get("name") or "inline")
-
-
-def _of_child(value: Object) -> LlmspellError:
-    """Return the error of a child as its parent meets it.
-
-    Without the child's run id, which the log has: an error names the run it ended,
-    and that is now the parent, unless it catches the error.
-    """
-    error = LlmspellError.from_value(value)
-    error.run_id = None
-    return error
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -28,6 +28,7 @@ from llmspell.effects.effect import (
 from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanceled
 from llmspell.runs.journal import Journal
 from llmspell.runs.operations import read_operation
+from llmspell.runs.pacing import AT_ONCE, Pace
 from llmspell.runs.parking import Tree
 from llmspell.runtime.engine import Canceled, Finished, Noted, Requested, Script, ScriptEvent
 from llmspell.values import JSON, FunctionRef
@@ -39,9 +40,6 @@ Perform: TypeAlias = Callable[[Effect, str], Coroutine[Any, Any, Any]]
 
 BEGUN = "<"
 """What the mark of an effect that only began has behind its key."""
-
-EVENTS_AT_ONCE = 50
-"""Effects begun, or ended, before other casts get a turn of the event loop."""
 
 
 class Continued(Exception):
@@ -59,12 +57,14 @@ class ScriptSession:
         script: Fresh; `load` or `main` is called through this session.
         journal: Of the run whose script this is.
         tree: Is busy while the script computes.
+        pace: At which crowds of effects are begun and ended.
     """
 
-    def __init__(self, script: Script, journal: Journal, tree: Tree) -> None:
+    def __init__(self, script: Script, journal: Journal, tree: Tree, pace: Pace) -> None:
         self._script = script
         self._journal = journal
         self._tree = tree
+        self._pace = pace
         self._waiting: dict[int, asyncio.Future[JSON]] = {}
         self._performing: dict[int, Perform] = {}
         self._effects: dict[asyncio.Task[Any], int] = {}
@@ -136,14 +136,14 @@ class ScriptSession:
         """Begin a task of the script when it is its turn, and return what it ends with."""
         if self._failure is not None:
             raise self._failure
-        waiter: asyncio.Future[JSON] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[JSON] | None = asyncio.get_running_loop().create_future()
         task: int | None = None
         # Most casts ask for nothing, and need no task beside their own.
         is_alone = is_first and self._pump is None
 
         def message(_: float) -> None:
             nonlocal task
-            if waiter.done():
+            if waiter is None or waiter.done():
                 return  # whoever called has gone
             try:
                 task = begin()
@@ -170,6 +170,7 @@ class ScriptSession:
                 self._waiting.pop(task, None)
                 del self._performing[task]
                 self._end_soon([effect for effect, root in self._effects.items() if root == task])
+            waiter = None  # it holds what was raised, which holds this frame
 
     def _pump_on(self) -> None:
         if self._pump is None:
@@ -188,8 +189,8 @@ class ScriptSession:
                 events = await self._script.exchange()
             for number, event in enumerate(events, 1):
                 self._handle(event)
-                if number % EVENTS_AT_ONCE == 0:
-                    await asyncio.sleep(0)  # thousands of effects must not hold up others
+                if number % AT_ONCE == 0:
+                    await self._pace.turn()
         except LlmspellError as error:
             self._fail(error)
         except Exception as error:  # a fault here would leave every waiter stuck
@@ -304,21 +305,27 @@ class ScriptSession:
             self._canceled.add(effect)
             effect.cancel()
 
-    def _end_soon(self, effects: list[asyncio.Task[Any]]) -> None:
-        for effect in effects[:EVENTS_AT_ONCE]:
+    def _cancel_all(self, effects: list[asyncio.Task[Any]]) -> None:
+        for effect in effects:
             self._cancel(effect)
-        if len(effects) > EVENTS_AT_ONCE:
-            ender = asyncio.get_running_loop().create_task(self._end(effects[EVENTS_AT_ONCE:]))
+
+    def _end_soon(self, effects: list[asyncio.Task[Any]]) -> None:
+        self._cancel_all(effects[:AT_ONCE])
+        if len(effects) > AT_ONCE:
+            ender = asyncio.get_running_loop().create_task(self._end(effects[AT_ONCE:]))
             self._enders.add(ender)
             ender.add_done_callback(self._enders.discard)
 
     async def _end(self, effects: list[asyncio.Task[Any]]) -> None:
-        """Cancel effects and wait for their ends, in turns: each end takes one of the loop."""
-        for start in range(0, len(effects), EVENTS_AT_ONCE):
-            some = effects[start : start + EVENTS_AT_ONCE]
-            for effect in some:
-                self._cancel(effect)
+        """Cancel effects and wait for their ends, a few at a time, each freed with its end."""
+        effects.reverse()
+        while effects:
+            some = [effects.pop() for _ in range(min(AT_ONCE, len(effects)))]
+            self._cancel_all(some)
             await asyncio.wait(some)
+            some.clear()  # freeing thousands at once would hold up others too
+            if effects:
+                await self._pace.turn()
 
 
 async def _note(note: Noted, perform: Perform) -> None:

@@ -14,6 +14,7 @@ from llmspell.runs.castable import Castable
 from llmspell.runs.journal import Journal, read_journal
 from llmspell.runs.live import LiveRun
 from llmspell.runs.log import ListKind
+from llmspell.runs.pacing import Pace
 from llmspell.runs.record import Run
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import ScriptLimits
@@ -34,6 +35,8 @@ class Services:
     find: Callable[[str], Castable | None]
     """The published castable of a name, or None."""
     turns: Turns
+    pace: Pace = field(default_factory=Pace)
+    """At which the crowds of effects of all runs are begun and ended."""
     suggest: Callable[[str], str]
     """A hint with the names nearest to an unknown one."""
     castable_of: Callable[[Run], Awaitable[Castable]]
@@ -65,11 +68,10 @@ class Services:
         Raises:
             StateCorrupt: The stored bytes are damaged.
         """
-        if not is_resumed:
-            return self.journal(run_id)
-        store = self.archive.store
-        rows = await read_journal(store, run_id)
-        return Journal(run_id, store, self.clock, rows=rows, limit=self.history)
+        journal = self.journal(run_id)
+        if is_resumed:
+            await journal.restore(await read_journal(self.archive.store, run_id))
+        return journal
 
     async def reopen(self, tenant: str, run_id: str) -> LiveRun | None:
         """Return a run of the store to be performed again, or None when there is none."""

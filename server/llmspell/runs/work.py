@@ -84,6 +84,16 @@ class Work:
             raise LlmspellError.from_value(cast(Object, row.record.value))
         return row
 
+    async def written(self) -> None:
+        """Write what is noted when that is much: it is all written in one go.
+
+        Raises:
+            StateError: It could not be written.
+        """
+        if self.journal.is_heavy:
+            await self.act()
+            await self.journal.flush()
+
     async def caught_up(self) -> None:
         """Return once all that was recorded has been recalled."""
         if self.journal.is_replaying:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmspell.clock import ManualClock
 from llmspell.errors import LimitHistory, RunDiverged, StateConflict
-from llmspell.runs.journal import Journal, copied, last_number, read_journal
+from llmspell.runs.journal import PENDING_RECORDS, Journal, copied, last_number, read_journal
 from llmspell.state.memory import MemoryStore
 from llmspell.state.store import Check, Durability, Family, Put
 
@@ -22,7 +22,9 @@ def journal(store: MemoryStore, *, limit: int = 1000) -> Journal:
 
 
 async def again(store: MemoryStore, run: str = "r") -> Journal:
-    return Journal(run, store, CLOCK, rows=await read_journal(store, run), limit=1000)
+    journal = Journal(run, store, CLOCK, limit=1000)
+    await journal.restore(await read_journal(store, run))
+    return journal
 
 
 async def test_a_record_is_recalled_once_with_what_it_came_to() -> None:
@@ -50,6 +52,39 @@ async def test_what_is_noted_is_written_with_the_next_record_before_it() -> None
     assert await read_journal(store, "r") == []
     await first.record(":2", "model", "m", "x")
     assert [row.record.key for row in await read_journal(store, "r")] == [":1", ":2"]
+
+
+async def test_a_thousand_notes_are_as_much_as_is_written_at_once() -> None:
+    noted = journal(MemoryStore(), limit=2 * PENDING_RECORDS)
+    for number in range(PENDING_RECORDS - 1):
+        noted.note(f":{number}", "sleep", "1", None)
+    assert not noted.is_heavy
+    noted.note(":last", "sleep", "1", None)
+    assert noted.is_heavy
+    await noted.flush()
+    assert not noted.is_heavy
+
+
+async def test_thousands_of_records_are_restored_in_turns_of_the_event_loop() -> None:
+    store = MemoryStore()
+    first = journal(store, limit=3000)
+    for number in range(3000):
+        first.note(f":{number}", "sleep", "1", None)
+    await first.flush()
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    going = asyncio.ensure_future(other())
+    second = await again(store)
+    going.cancel()
+    assert others > 10
+    assert [second.take(f":{number}", "sleep", "1") is None for number in (0, 2999)] == [False] * 2
+    assert await last_number(store, "r") > 3000  # the flush itself is one
 
 
 async def test_what_is_noted_can_be_written_by_itself() -> None:
@@ -103,7 +138,8 @@ async def test_an_answer_is_given_with_the_time_it_was_given_before() -> None:
     assert composite == clock.time()
     await first.flush()
     await clock.advance(1000)
-    second = Journal("r", store, clock, rows=await read_journal(store, "r"), limit=10)
+    second = Journal("r", store, clock, limit=10)
+    await second.restore(await read_journal(store, "r"))
     assert [second.delivered(":1"), second.delivered(":2")] == [told, composite]
 
 

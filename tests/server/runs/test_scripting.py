@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +15,7 @@ from llmspell.clock import SystemClock
 from llmspell.effects.effect import Effect, ReadState, Sleep
 from llmspell.errors import LimitWallClock, SpecUnstable, SpellRaised, StateConflict
 from llmspell.runs.journal import Journal
+from llmspell.runs.pacing import Pace
 from llmspell.runs.parking import Tree
 from llmspell.runs.scripting import Perform, ScriptSession
 from llmspell.runtime.engine import Program, ScriptContext, ScriptLimits
@@ -45,7 +48,7 @@ async def opened(source: str = SOURCE) -> AsyncGenerator[tuple[ScriptSession, JS
     declaration = (await engine.load(program, LIMITS)).declaration
     script = await engine.open(program, LIMITS, ScriptContext())
     journal = Journal("r", MemoryStore(), SystemClock(), limit=1000)
-    session = ScriptSession(script, journal, Tree(lambda _: None))
+    session = ScriptSession(script, journal, Tree(lambda _: None), Pace())
     try:
         async with asyncio.timeout(15):
             yield session, declaration
@@ -207,13 +210,33 @@ async def test_what_a_function_raises_is_raised_to_its_caller() -> None:
     assert caught.value.where == "spells/t.lua:1"
 
 
+async def test_what_a_function_raises_is_freed_without_the_garbage_collector() -> None:
+    async with opened("return { function() error 'no' end }") as (session, declaration):
+        session.load(declaration)
+        gc.disable()
+        try:
+            raised = await _raised(session, declaration[0])
+            await asyncio.sleep(0)  # the loop lets go of what woke this task
+            assert raised() is None
+        finally:
+            gc.enable()
+
+
+async def _raised(session: ScriptSession, function: FunctionRef) -> weakref.ref[SpellRaised]:
+    try:
+        await session.call(function, (), with_context=False, path="", perform=refuse)
+    except SpellRaised as error:
+        return weakref.ref(error)
+    raise AssertionError("nothing was raised")
+
+
 async def test_a_file_may_be_run_itself_with_effects_allowed() -> None:
     source = "local got = State.get 'k'\nreturn { got = got }"
     engine = LuaEngine(idle_workers=1, max_workers=1)
     program = Program("chunk", source.encode(), version="1")
     script = await engine.open(program, LIMITS, ScriptContext())
     journal = Journal("r", MemoryStore(), SystemClock(), limit=1000)
-    session = ScriptSession(script, journal, Tree(lambda _: None))
+    session = ScriptSession(script, journal, Tree(lambda _: None), Pace())
     try:
         async with asyncio.timeout(15):
             ended = await session.main({}, perform=answering(lambda effect: [7, "1"]))

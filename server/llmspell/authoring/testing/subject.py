@@ -11,8 +11,9 @@ from llmspell.runs.archive import Archive
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
 from llmspell.runs.casting import Casting
+from llmspell.runs.children import Child
 from llmspell.runs.live import LiveRun
-from llmspell.runs.performing import Child, Performer
+from llmspell.runs.performing import Performer
 from llmspell.runs.record import Outcome, Question, Run
 from llmspell.runs.services import Services
 from llmspell.runs.work import Work

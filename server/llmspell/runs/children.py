@@ -1,0 +1,127 @@
+"""Casting as an effect: children of a run, and what is recorded of them.
+
+A published spell has a journal of its own, so only its end is recorded. What the run's
+own file declares works in the run's script: it is performed again, its effects are recalled.
+How a child is performed is the casting's part, see `casting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from llmspell.effects.effect import Cast
+from llmspell.effects.messages import Usage
+from llmspell.errors import LlmspellError
+from llmspell.runs.castable import Castable
+from llmspell.runs.record import Outcome
+from llmspell.runs.targets import Targets, is_published, target_name
+from llmspell.runs.work import Work
+from llmspell.values import JSON, Object
+
+
+class Child(NamedTuple):
+    """What came of a child."""
+
+    outcome: Outcome
+    acted: bool
+    """Whether it did what a repetition would do again."""
+
+
+class ChildResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is recorded of a child that completed."""
+
+    output: JSON = None
+    content: list[Object] | None = None
+    usage: Usage = Usage()
+
+
+BeginChild: TypeAlias = Callable[[Castable, JSON, str, str], Coroutine[Any, Any, Child]]
+"""Casts something as a child: what, its input, its label, its key."""
+
+
+class Children:
+    """Casts what one run asks to be cast."""
+
+    def __init__(self, work: Work, targets: Targets, begin: BeginChild) -> None:
+        self._work = work
+        self._targets = targets
+        self._begin = begin
+
+    async def perform(self, effect: Cast, key: str) -> JSON:
+        """Cast something and return its output, or `{content}`.
+
+        Raises:
+            LlmspellError: As `cast`.
+        """
+        label = effect.label or target_name(effect.target)
+        outcome = await self.cast(
+            effect.target, effect.input, label, key, tool_call=effect.tool_call
+        )
+        if outcome.content is not None:
+            return {"content": outcome.content}
+        return outcome.output
+
+    async def cast(
+        self, target: str | Object, input: JSON, label: str, key: str, *, tool_call: bool = False
+    ) -> ChildResult:
+        """Cast something and return what came of it.
+
+        Raises:
+            LlmspellError: It failed, may not be cast, or a limit of casts was hit.
+        """
+        if not is_published(target):
+            await self._work.act()
+            castable = self._targets.find(target)
+            self._work.budget.enter(castable.name, tool_call=tool_call)
+            child = await self._begin(castable, input, label, key)
+            return _result_of(child.outcome)
+        name = target_name(target)
+        row = await self._work.recall(key, "cast", name)
+        if row is not None:
+            result = msgspec.convert(row.record.value, ChildResult)
+            self._work.budget.recharge(result.usage, children=1, tool_calls=int(tool_call))
+            return result
+        await self._work.act()
+        await self._work.journal.flush()
+        acted = False
+        try:
+            castable = self._targets.find(target)
+            self._work.budget.enter(castable.name, tool_call=tool_call)
+            child = await self._begin(castable, input, label, key)
+            acted = child.acted
+            result = _result_of(child.outcome)
+        except LlmspellError as error:
+            await self._note_end(key, name, error.to_value(), ok=False, acted=acted)
+            raise
+        value = msgspec.to_builtins(result)
+        await self._note_end(key, name, value, ok=True, acted=acted)
+        return result
+
+    async def _note_end(self, key: str, name: str, value: JSON, *, ok: bool, acted: bool) -> None:
+        if acted:
+            await self._work.journal.record(key, "cast", name, value, ok=ok)
+            return
+        # What did nothing can be done again: its end is written with what comes next.
+        self._work.journal.note(key, "cast", name, value, ok=ok)
+        if self._work.journal.is_heavy:
+            await self._work.journal.flush()
+
+
+def _result_of(outcome: Outcome) -> ChildResult:
+    if outcome.error is not None:
+        raise _of_child(outcome.error)
+    return ChildResult(output=outcome.output, content=outcome.content, usage=outcome.usage)
+
+
+def _of_child(value: Object) -> LlmspellError:
+    """Return the error of a child as its parent meets it.
+
+    Without the child's run id, which the log has: an error names the run it ended,
+    and that is now the parent, unless it catches the error.
+    """
+    error = LlmspellError.from_value(value)
+    error.run_id = None
+    return error
