@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 
+# With it every test process would compile every test anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check

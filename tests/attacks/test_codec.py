@@ -16,18 +16,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.runtime import wire
 from tests.attacks.house import SOAKS
+from tests.support.frames import events_of
 
 _CELLS = """
 import sys
 from llmspell.runtime.lua.cell import Cell, compile_kernel
+from llmspell.runtime.lua.snapshot import SnapshotCell
 kernel = compile_kernel()
+set_back = SnapshotCell(kernel)
 for line in sys.stdin:
     program, *frames = (bytes.fromhex(part) for part in line.strip().split(","))
-    cell = Cell(kernel)
-    cell.begin(program, heap_bytes=16 << 20, message_bytes=1 << 20)
-    print(",".join(cell.exchange(frame).hex() for frame in frames), flush=True)
+    replies = []
+    for cell in (Cell(kernel), set_back):
+        cell.begin(program, heap_bytes=16 << 20, message_bytes=1 << 20)
+        replies.append([cell.exchange(frame) for frame in frames])
+    set_back.restore()
+    assert replies[0] == replies[1], replies
+    print(",".join(reply.hex() for reply in replies[0]), flush=True)
 """
 
 SOURCE = b"return function(...) local t = { ... } return t[1] end"
@@ -120,15 +126,15 @@ def call(value: Any) -> bytes:
 @given(frame=FRAMES)
 def test_a_frame_of_any_bytes_is_answered_with_a_frame(cells: Cells, frame: bytes) -> None:
     loaded, reply, *_ = cells.exchange(LOAD, frame, call(1))
-    assert wire.unpack(loaded)[0][0] == "loaded"
-    assert isinstance(wire.unpack(reply), list)
+    assert events_of(loaded)[0][0] == "loaded"
+    assert isinstance(events_of(reply), list)
 
 
 @MANY
 @given(value=JSON_VALUES)
 def test_a_value_comes_back_as_it_went_in(cells: Cells, value: Any) -> None:
     _, reply = cells.exchange(LOAD, call(value))
-    ((kind, task, ok, back),) = wire.unpack(reply)
+    ((kind, task, ok, back),) = events_of(reply)
     assert (kind, task, ok) == ("done", 1, True)
     assert without_nothing(back) == without_nothing(value)
 
@@ -139,8 +145,8 @@ def test_a_value_comes_back_as_it_went_in(cells: Cells, value: Any) -> None:
 def test_a_length_that_promises_more_than_there_is_is_survived(cells: Cells, head: bytes) -> None:
     frame = b"\x91\x95\xa4call\x01\x01\x91" + head + b"\xc2"
     loaded, reply = cells.exchange(LOAD, frame)
-    assert wire.unpack(loaded)[0][0] == "loaded"
-    assert wire.unpack(reply)[0][0] in ("done", "failed")
+    assert events_of(loaded)[0][0] == "loaded"
+    assert events_of(reply)[0][0] in ("done", "failed")
 
 
 def without_nothing(value: Any) -> Any:

@@ -25,7 +25,8 @@ from typer.core import TyperCommand, TyperGroup
 from llmspell.cli.app import app
 from llmspell.config import Settings
 from tests.support.markdown import Block, blocks
-from tests.support.servers import environment, llmspell, make_project
+from tests.support.servers import environment, make_project
+from tests.support.warm import llmspell
 
 SPELLS = list(blocks("lua"))
 SESSIONS = list(blocks("console"))

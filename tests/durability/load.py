@@ -174,7 +174,7 @@ class Served:
     def keep(self, over: threading.Event) -> None:
         """Serve until it is over."""
         while not over.is_set():
-            with self._project.start("serve", "--port", str(self._port)) as process:
+            with self._project.start_anew("serve", "--port", str(self._port)) as process:
                 self._process = process
                 while process.poll() is None and not over.is_set():
                     over.wait(0.02)

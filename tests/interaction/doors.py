@@ -34,6 +34,7 @@ from llmspell.errors import LlmspellError
 from llmspell.host.remote import RemoteHost
 from llmspell.runs.record import Outcome
 from llmspell_protocols.a2a.connection import BINDING
+from tests.support import warm
 from tests.support.servers import LLMSPELL, Server, environment
 
 SECONDS = 20.0
@@ -126,19 +127,15 @@ class CliDoor:
         return [spell["name"] for spell in json.loads(output)["spells"]]
 
     async def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *LLMSPELL,
-            *arguments,
+        done = await asyncio.to_thread(
+            warm.run,
+            arguments,
             cwd=self._project,
             env=environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            input=text,
+            timeout=SECONDS,
         )
-        async with asyncio.timeout(SECONDS):
-            output, errors = await process.communicate(text.encode())
-        assert process.returncode is not None
-        return process.returncode, output.decode(), errors.decode()
+        return done.returncode, done.stdout, done.stderr
 
 
 class McpDoor:

@@ -21,6 +21,7 @@ from llmspell.host.lock import holder_of, owner_pid
 from llmspell.host.remote import RemoteHost
 from llmspell.runs.record import RunState
 from llmspell.security.principals import local_caller
+from tests.support import warm
 from tests.support.servers import LLMSPELL, environment, make_project
 
 WAIT_SECONDS = 20.0
@@ -56,7 +57,7 @@ def wait_until(true: Any, what: str) -> None:
 class BridgeClient:
     """A client that starts `llmspell stdio` and speaks JSON-RPC with it, line by line."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | warm.Command) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self.process = process
@@ -186,19 +187,26 @@ class OwnedProject:
         self, *arguments: str, input: str = "", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and return what it printed."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=cwd or self.root,
-            env=self.environment(),
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        return warm.run(
+            [*arguments, *self.options], cwd=cwd or self.root, env=self.environment(), input=input
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def own(self) -> None:
+        """Have an owner, for tests to which it is all one how it has come to be."""
+        log = self.state / "log"
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.mkdir(mode=0o700, exist_ok=True)
+        place = ["--project", str(self.root), "--state", str(self.state)]
+        begun = self.owners_begun
+        warm.own(place, cwd=self.root, env=self.environment(), log=log / "owner.log")
+        wait_until(lambda: self.owners_begun > begun, "the owner has begun")
+
+    def start(self, *arguments: str) -> warm.Command:
         """Start a command with pipes at its three ends."""
+        return warm.Command([*arguments, *self.options], cwd=self.root, env=self.environment())
+
+    def start_anew(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command as `start` does, from nothing: in an interpreter of its own."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.root,
@@ -210,7 +218,7 @@ class OwnedProject:
 
     def bridge(self, *arguments: str) -> BridgeClient:
         """Start a client at a bridge of its own."""
-        return BridgeClient(self.start("stdio", *arguments))
+        return BridgeClient(self.start_anew("stdio", *arguments))
 
     def runs(self, state: RunState) -> int:
         """Return how many of this person's runs the owner has in this state."""

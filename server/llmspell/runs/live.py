@@ -22,6 +22,9 @@ from llmspell.values import JSON, Object
 SAVE_SECONDS = 0.05
 """Longest time an event of a saved run waits before it is written."""
 
+_EVENTS_AT_ONCE = 500
+"""Events written in one go where an end has many to write."""
+
 
 class FirstSave(Protocol):
     """What is stored together with a run when it is first saved."""
@@ -163,11 +166,19 @@ class LiveRun:
         self._save_soon()
 
     async def save(
-        self, durability: Durability = Durability.WRITTEN, *, also: Sequence[Write] = ()
+        self,
+        durability: Durability = Durability.WRITTEN,
+        *,
+        also: Sequence[Write] = (),
+        most: int | None = None,
     ) -> None:
-        """Write the record and every event not yet written, and `also`, all or none."""
+        """Write the record and every event not yet written, and `also`, all or none.
+
+        Args:
+            most: Events written at most.
+        """
         async with self._lock:
-            events = self.log.unsaved()
+            events = self.log.unsaved()[:most]
             if not events and self.is_saved and durability is not Durability.DURABLE:
                 return
             # The record as it is now is what is written: it may change meanwhile.
@@ -208,6 +219,9 @@ class LiveRun:
         data: Object = {"state": state}
         if error is not None:
             data["error"] = error
+        while is_kept and self.log.unsaved_count > _EVENTS_AT_ONCE:
+            await self.save(most=_EVENTS_AT_ONCE)
+            await asyncio.sleep(0)  # thousands of events must not hold up others
         async with self._lock:
             self._check(state)
             run = self.run

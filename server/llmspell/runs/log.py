@@ -89,6 +89,11 @@ class RunLog:
         """Return the events not marked saved, in order."""
         return self._events[self._saved :]
 
+    @property
+    def unsaved_count(self) -> int:
+        """How many events are not marked saved."""
+        return len(self._events) - self._saved
+
     def mark_saved(self, number: int) -> None:
         """Note that every event up to `number` is in the store."""
         self._saved = max(self._saved, number)

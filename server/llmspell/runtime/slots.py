@@ -2,8 +2,10 @@
 
 A script holds a slot while it computes and none while it waits for an effect,
 so a cast that waits for a child never keeps the child waiting. What is under
-way goes before what is new: a new script waits in a queue of bounded length,
-and until there is room for a worker of its own.
+way goes before what is new, until the new one has waited longer than anybody
+and for more than a moment: few scripts that ask for thousands of effects would
+keep it waiting for ever. A new script waits in a queue of bounded length, and
+until there is room for a worker of its own.
 
 Most scripts compute for less than a millisecond. More of them at once than there
 are processors for are done no sooner, and empty each other's caches. So only so
@@ -111,8 +113,11 @@ class Slots:
         if not (under_way or new):
             return
         now = asyncio.get_running_loop().time()
+        has_room = True
         while under_way or new:
-            is_new = not under_way
+            is_new = not under_way or (
+                has_room and bool(new) and new[0].until <= min(now, under_way[0].until)
+            )
             queue = new if is_new else under_way
             waiter = queue[0]
             if waiter.slot.done():  # canceled, and not yet gone
@@ -122,7 +127,10 @@ class Slots:
                 self._look_at(waiter.until)
                 return
             if is_new and not self._reserve():
-                return
+                has_room = False
+                if not under_way:
+                    return
+                continue
             queue.popleft()
             self._held.append(now)
             waiter.slot.set_result(now)

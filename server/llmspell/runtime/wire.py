@@ -35,7 +35,7 @@ import base64
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -76,7 +76,81 @@ _encoder = msgspec.msgpack.Encoder()
 _sorted_encoder = msgspec.msgpack.Encoder(order="sorted")
 _checker = msgspec.json.Encoder(enc_hook=lambda _: None)
 """Refuses what decodes but is no JSON, such as a list for a key. Functions pass."""
-_decoder = msgspec.msgpack.Decoder(list[list[Any]], ext_hook=_read_extension)
+
+
+class _Event(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """What a worker says, as the table above has it."""
+
+
+class LoadedEvent(_Event, tag="loaded"):
+    """Without fields: the declaration is as expected."""
+
+    declaration: Any = msgspec.UNSET
+    names: list[str] = []
+
+
+class RequestEvent(_Event, tag="request"):
+    """See above."""
+
+    task: int
+    call: int
+    operation: str
+    arguments: Any
+    key: str
+
+
+class NoteEvent(_Event, tag="note"):
+    """See above."""
+
+    task: int
+    operation: Literal["step.begin"]
+    arguments: Any
+    key: str
+
+
+class CancelEvent(_Event, tag="cancel"):
+    """See above."""
+
+    call: int
+
+
+class DoneEvent(_Event, tag="done"):
+    """See above."""
+
+    task: int
+    ok: bool
+    value: Any
+
+
+class FailedEvent(_Event, tag="failed"):
+    """See above."""
+
+    error: Object
+
+
+class CoveredEvent(_Event, tag="covered"):
+    """See above."""
+
+    file: str
+    lines: list[int]
+    ran: list[int]
+
+
+class MoreEvent(_Event, tag="more"):
+    """See above."""
+
+
+Event: TypeAlias = (
+    LoadedEvent
+    | RequestEvent
+    | NoteEvent
+    | CancelEvent
+    | DoneEvent
+    | FailedEvent
+    | CoveredEvent
+    | MoreEvent
+)
+_decoder = msgspec.msgpack.Decoder(list[Event], ext_hook=_read_extension)
 
 
 def pack_program(name: str, source: bytes, modules: Mapping[str, bytes]) -> bytes:
@@ -137,7 +211,7 @@ def _list_of(batch: list[bytes]) -> bytes:
     return head + b"".join(batch)
 
 
-def unpack(frame: bytes) -> list[list[Any]]:
+def unpack(frame: bytes) -> list[Event]:
     """Return the events of a frame from a worker.
 
     Raises:

@@ -19,4 +19,5 @@ def project(tmp_path: Path) -> Iterator[OwnedProject]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnedProject]:
     with owned_project(tmp_path_factory.mktemp("shared") / "project") as made:
+        made.own()
         yield made

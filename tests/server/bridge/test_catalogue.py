@@ -72,6 +72,7 @@ def test_a_file_that_cannot_be_used_answers_nothing(tmp_path: Path, text: str) -
 def test_a_client_is_answered_before_its_owner_is_ready_and_told_what_has_changed(
     project: OwnedProject,
 ) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         before = client.request("tools/list", {}, 1)["result"]

@@ -29,6 +29,7 @@ return Spell.create {
 def test_requests_under_way_when_the_owner_dies_are_answered_by_the_next(
     project: OwnedProject,
 ) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         call = {"name": "nap", "arguments": {"seconds": 1}, "_meta": {"progressToken": "t"}}
@@ -43,6 +44,7 @@ def test_requests_under_way_when_the_owner_dies_are_answered_by_the_next(
 
 
 def test_a_modern_client_needs_no_handshake_with_the_next_owner(project: OwnedProject) -> None:
+    project.own()
     with project.bridge() as client:
         call = {"name": "nap", "arguments": {"seconds": 0.5}, "_meta": ENVELOPE}
         client.send("tools/call", call, 1)
@@ -54,6 +56,7 @@ def test_a_modern_client_needs_no_handshake_with_the_next_owner(project: OwnedPr
 def test_a_client_that_listens_for_changes_goes_on_listening_with_the_next_owner(
     project: OwnedProject,
 ) -> None:
+    project.own()
     with project.bridge() as client:
         wanted = {"notifications": {"toolsListChanged": True}, "_meta": ENVELOPE}
         client.send("subscriptions/listen", wanted, "stream")
@@ -71,6 +74,7 @@ def test_a_client_that_listens_for_changes_goes_on_listening_with_the_next_owner
 def test_a_client_that_subscribed_to_a_resource_is_subscribed_with_the_next_owner(
     project: OwnedProject,
 ) -> None:
+    project.own()
     path = project.root / "spells" / "hello.lua"
     with project.bridge() as client:
         client.initialize()
@@ -86,6 +90,7 @@ def test_a_client_that_subscribed_to_a_resource_is_subscribed_with_the_next_owne
 
 
 def test_a_cancelled_request_is_not_answered_by_the_next_owner(project: OwnedProject) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         call = {"name": "nap", "arguments": {"seconds": 60}, "_meta": {"progressToken": "t"}}
@@ -98,6 +103,7 @@ def test_a_cancelled_request_is_not_answered_by_the_next_owner(project: OwnedPro
 
 
 def test_an_owner_that_is_told_to_stop_says_so_to_whoever_waits(project: OwnedProject) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         call = {"name": "nap", "arguments": {"seconds": 60}, "_meta": {"progressToken": "t"}}
@@ -112,6 +118,7 @@ def test_an_owner_that_is_told_to_stop_says_so_to_whoever_waits(project: OwnedPr
 
 
 def test_an_owner_that_hangs_is_ended_and_the_next_answers(project: OwnedProject) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         assert client.cast("hello", {}, 1) == "Hello, world!"
@@ -123,6 +130,7 @@ def test_an_owner_that_hangs_is_ended_and_the_next_answers(project: OwnedProject
 
 
 def test_an_owner_that_hangs_before_its_hello_is_ended_too(project: OwnedProject) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
     hung = project.owner

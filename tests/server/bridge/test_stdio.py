@@ -32,6 +32,7 @@ def test_eight_bridges_at_once_share_one_owner_and_all_are_answered(project: Own
 def test_a_request_after_the_owner_was_killed_is_answered_by_the_next(
     project: OwnedProject,
 ) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         assert client.cast("hello", {"name": "a"}, 1) == "Hello, a!"
@@ -52,6 +53,7 @@ def test_a_stale_socket_of_a_killed_owner_is_replaced(project: OwnedProject) -> 
 def test_an_owner_that_was_stopped_stays_so_until_a_client_asks_something(
     project: OwnedProject,
 ) -> None:
+    project.own()
     with project.bridge() as client:
         client.initialize()
         assert project.run("stop").returncode == 0
@@ -77,7 +79,7 @@ def test_a_last_line_without_a_newline_is_a_message(shared: OwnedProject) -> Non
 
 
 def test_the_bridge_ends_when_nobody_reads_its_answers(shared: OwnedProject) -> None:
-    process = shared.start("stdio")
+    process = shared.start_anew("stdio")
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

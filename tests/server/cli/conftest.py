@@ -1,4 +1,4 @@
-"""Projects for commands: a fresh one, and one that tests share which only read."""
+"""Projects for commands: a fresh one, and an owned one that tests share which only read."""
 
 from __future__ import annotations
 
@@ -20,4 +20,5 @@ def project(tmp_path: Path) -> Iterator[OwnedProject]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnedProject]:
     directory = tmp_path_factory.mktemp("shared") / "project"
     with owned_project(directory, ("hello", "word_count")) as made:
+        made.own()
         yield made

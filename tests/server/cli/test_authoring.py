@@ -98,6 +98,7 @@ def test_test_without_tests_is_a_mistake_of_usage(project: OwnedProject) -> None
 
 
 def test_repl_evaluates_what_is_piped_to_it(project: OwnedProject) -> None:
+    project.own()
     lines = """\
 x = 20
 
@@ -118,6 +119,7 @@ print("said", 1)
 
 
 def test_repl_goes_on_after_an_error_and_ends_with_1(project: OwnedProject) -> None:
+    project.own()
     done = project.run(
         "repl", input="x = 1\nerror 'boom'\nLog.warn('w', { a = 1 })\nx\nif x then\n"
     )
@@ -175,6 +177,7 @@ def terminal(project: OwnedProject) -> Generator[Terminal]:
 
 
 def test_repl_prompts_with_the_line_that_errors_name(project: OwnedProject) -> None:
+    project.own()
     with terminal(project) as person:
         person.type("x = 3\r")
         person.see("2> ")
@@ -193,6 +196,7 @@ def test_repl_prompts_with_the_line_that_errors_name(project: OwnedProject) -> N
 
 
 def test_repl_completes_names_and_keeps_its_history(project: OwnedProject) -> None:
+    project.own()
     with terminal(project) as person:
         person.type("State.incr\t 'n'\r")
         assert "State.increment 'n'" in person.see("2> ")

@@ -21,7 +21,10 @@ def diagnose(project: OwnedProject, *arguments: str) -> tuple[int, dict[str, Any
 
 
 def test_a_sound_project_passes_as_every_client_would_start_it(project: OwnedProject) -> None:
-    status, found = diagnose(project)
+    anew = project.start_anew("doctor", "--json")
+    printed, errors = anew.communicate(timeout=60)
+    assert printed, errors
+    status, found = anew.returncode, {each["name"]: each for each in json.loads(printed)}
     problems = [each for each in found.values() if each["verdict"] == "problem"]
     assert problems == []
     assert status == 0
@@ -37,6 +40,7 @@ def test_a_sound_project_passes_as_every_client_would_start_it(project: OwnedPro
 
 
 def test_what_is_found_is_shown_to_people_with_what_to_do(project: OwnedProject) -> None:
+    project.own()
     (project.root / "spells" / "broken.lua").write_text("return Spell.create {", encoding="utf-8")
     done = project.run("doctor")
     assert done.returncode == 1
@@ -83,7 +87,7 @@ def test_a_token_others_can_read_is_a_problem(project: OwnedProject) -> None:
 def test_an_owner_that_hangs_is_ended_by_the_bridges_the_doctor_starts(
     project: OwnedProject,
 ) -> None:
-    assert project.run("run", "hello").returncode == 0
+    project.own()
     hung = project.owner
     assert hung
     os.kill(hung, signal.SIGSTOP)

@@ -15,7 +15,7 @@ from tests.support.servers import make_project
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[OwnedProject]:
-    """Make a project whose person has a home directory without any client."""
+    """Make an owned project whose person has a home directory without any client."""
     home = tmp_path.resolve() / "home"
     home.mkdir()
     environ = {
@@ -24,6 +24,7 @@ def project(tmp_path: Path) -> Iterator[OwnedProject]:
         "XDG_DATA_HOME": str(home / ".local" / "share"),
     }
     with owned_project(home / "project", environ=environ) as made:
+        made.own()
         yield made
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.support import warm
 from tests.support.owners import OwnedProject
-from tests.support.servers import LLMSPELL, environment, llmspell, make_project
+from tests.support.servers import environment, llmspell, make_project
 
 SECRET = "ghp_0123456789"
 NEIGHBOUR = (
@@ -53,14 +54,10 @@ class Machine:
             for name, value in environment().items()
             if not name.startswith(("XDG_", "CLAUDE_"))
         }
-        return subprocess.run(
-            [*LLMSPELL, "--project", str(project or self.project), *arguments],
+        return warm.run(
+            ["--project", str(project or self.project), *arguments],
             cwd=self.home,
             env={**kept, **settings},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
 
     def install(self, *arguments: str) -> str:

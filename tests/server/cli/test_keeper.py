@@ -28,7 +28,7 @@ def test_an_owner_that_is_killed_is_replaced_though_no_client_is_there(
 def test_an_owner_that_is_told_to_end_is_not_replaced(
     project: OwnedProject, number: signal.Signals
 ) -> None:
-    assert project.run("run", "hello").returncode == 0
+    project.own()
     owner, keeper = project.owner, project.keeper
     assert owner
     assert keeper

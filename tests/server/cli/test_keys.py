@@ -19,7 +19,6 @@ KEY = re.compile(r"lsk_[0-9a-z]{12}_[\w-]{43}\n")
 def serving(project: OwnedProject, *options: str) -> Generator[str]:
     """Run `serve --auth keys` on a free port, and yield its base URL."""
     process = project.start("serve", "--auth", "keys", "--port", "0", *options)
-    assert process.stdout is not None
     try:
         address = ""
         while not address:
@@ -65,6 +64,7 @@ def call(url: str, key: str, tool: str = "hello") -> tuple[int, Any]:
 
 
 def test_the_key_alone_is_on_stdout_and_what_it_is_on_stderr(project: OwnedProject) -> None:
+    project.own()
     made = project.run("keys", "add", "laptop", "--scope", "cast:hello", "--expires", "90d")
     assert made.returncode == 0
     assert KEY.fullmatch(made.stdout)
@@ -80,6 +80,7 @@ def test_the_key_alone_is_on_stdout_and_what_it_is_on_stderr(project: OwnedProje
 
 
 def test_a_key_survives_its_owner_and_a_revoked_one_is_gone(project: OwnedProject) -> None:
+    project.own()
     made = json.loads(project.run("keys", "add", "ci", "--tenant", "acme", "--json").stdout)
     assert made["secret"].startswith(f"lsk_{made['id']}_")
     project.kill_owner()
@@ -96,6 +97,7 @@ def test_a_key_survives_its_owner_and_a_revoked_one_is_gone(project: OwnedProjec
 
 
 def test_what_makes_no_sense_is_a_usage_error(project: OwnedProject) -> None:
+    project.own()
     for wrong in (("--scope", "write"), ("--expires", "soon"), ("--tenant", "a b")):
         done = project.run("keys", "add", "x", *wrong)
         assert (done.returncode, done.stdout) == (2, ""), wrong
@@ -103,6 +105,7 @@ def test_what_makes_no_sense_is_a_usage_error(project: OwnedProject) -> None:
 
 
 def test_a_server_that_would_let_nobody_in_is_not_started(project: OwnedProject) -> None:
+    project.own()
     done = project.run("serve", "--auth", "keys", "--port", "0")
     assert done.returncode == 1
     assert "llmspell keys add" in done.stderr

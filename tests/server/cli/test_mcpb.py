@@ -17,7 +17,8 @@ import pytest
 
 from llmspell import __version__
 from tests.support.owners import BridgeClient, OwnedProject
-from tests.support.servers import environment, llmspell, make_project
+from tests.support.servers import environment, make_project
+from tests.support.warm import llmspell
 
 
 @pytest.fixture

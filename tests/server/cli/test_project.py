@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from llmspell import __version__
+from tests.support import warm
 from tests.support.owners import OwnedProject
 from tests.support.servers import LLMSPELL, llmspell
 
@@ -24,6 +25,9 @@ def test_a_new_project_runs_with_the_commands_it_prints(tmp_path: Path) -> None:
         first, second = (shlex.split(line) for line in made.stdout.splitlines()[1:])
         assert llmspell(*first[1:], cwd=tmp_path).stdout == "Hello, you!\n"
         assert "mcpServers" in llmspell(*second[1:], "--print", cwd=tmp_path).stdout
+        assert f"process {project.owner}" in llmspell("info", cwd=root).stdout
+        assert llmspell("stop", cwd=root).returncode == 0
+        assert project.owner is None
     finally:
         project.end()
     assert llmspell("check", cwd=root).returncode == 0
@@ -34,17 +38,17 @@ def test_a_new_project_runs_with_the_commands_it_prints(tmp_path: Path) -> None:
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("build/", encoding="utf-8")
-    assert llmspell("init", cwd=tmp_path).returncode == 0
+    assert warm.llmspell("init", cwd=tmp_path).returncode == 0
     assert (tmp_path / ".gitignore").read_text(encoding="utf-8") == "build/\n.llmspell/\n"
     (tmp_path / "llmspell.toml").write_text("mine", encoding="utf-8")
-    again = llmspell("init", cwd=tmp_path)
+    again = warm.llmspell("init", cwd=tmp_path)
     assert again.returncode == 2
     assert "llmspell.toml" in again.stderr
     assert (tmp_path / "llmspell.toml").read_text(encoding="utf-8") == "mine"
 
 
 def test_init_knows_the_languages_there_are(tmp_path: Path) -> None:
-    done = llmspell("init", "--language", "cobol", cwd=tmp_path)
+    done = warm.llmspell("init", "--language", "cobol", cwd=tmp_path)
     assert done.returncode == 2
     assert "lua" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -100,7 +104,7 @@ def test_info_starts_nothing_and_says_who_owns(project: OwnedProject) -> None:
 
 
 def test_stop_ends_the_owner_and_says_when_there_is_none(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     pid = project.owner
     done = project.run("stop")
     assert done.returncode == 0
@@ -113,14 +117,14 @@ def test_stop_ends_the_owner_and_says_when_there_is_none(project: OwnedProject) 
 
 
 def test_stop_ends_an_owner_that_no_longer_answers(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     (project.state / "s.sock").unlink()
     assert project.run("stop").returncode == 0
     assert project.owner is None
 
 
 def test_stop_gives_up_on_an_owner_that_does_not_end(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     pid = project.owner
     assert pid
     os.kill(pid, signal.SIGSTOP)
@@ -144,7 +148,7 @@ def test_a_wrong_setting_is_told_with_its_file_by_every_command(project: OwnedPr
 
 
 def test_a_project_that_does_not_exist_is_told_and_not_made(tmp_path: Path) -> None:
-    done = llmspell("run", "hello", "--project", "nowhere", cwd=tmp_path)
+    done = warm.llmspell("run", "hello", "--project", "nowhere", cwd=tmp_path)
     assert done.returncode == 1
     assert "does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -138,7 +138,6 @@ def test_a_cast_ends_with_the_command_that_waits_for_it(
     project: OwnedProject, how: signal.Signals
 ) -> None:
     process = project.start("run", "nap", "--arg", "seconds=600")
-    assert process.stderr is not None
     assert process.stderr.readline() == b"1/2 asleep\n"
     process.send_signal(how)
     process.communicate(timeout=WAIT_SECONDS)

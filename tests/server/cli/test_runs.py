@@ -189,12 +189,11 @@ def test_a_run_is_watched_to_its_end_one_event_a_line(runs: OwnedProject) -> Non
 
 
 def test_ctrl_c_leaves_a_watched_run_alone(project: OwnedProject) -> None:
+    project.own()
     casting = project.start("run", "nap", "--arg", "seconds=600")
-    assert casting.stderr is not None
     assert casting.stderr.readline() == b"1/2 asleep\n"
     [run] = listed(project)
     watching = project.start("runs", "watch", run["id"])
-    assert watching.stdout is not None
     while b"asleep" not in watching.stdout.readline():
         pass
     watching.send_signal(signal.SIGINT)
@@ -346,6 +345,7 @@ def test_a_fork_goes_on_from_a_step(runs: OwnedProject) -> None:
 
 
 def test_pruned_runs_are_gone_and_a_dry_run_only_counts(project: OwnedProject) -> None:
+    project.own()
     run_id = cast(project, "hello")["run_id"]
     dry = project.run("runs", "prune", "--before", "0s", "--dry-run", "--json")
     assert json.loads(dry.stdout)["runs"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -13,13 +12,13 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.owners import WAIT_SECONDS, BridgeClient, OwnedProject
+from tests.support.warm import Command
 
 
 @contextmanager
-def serving(project: OwnedProject) -> Generator[tuple[subprocess.Popen[bytes], str]]:
+def serving(project: OwnedProject) -> Generator[tuple[Command, str]]:
     """Run `serve` on a free port, and yield it with its base URL."""
     process = project.start("serve", "--port", "0")
-    assert process.stdout is not None
     try:
         address = ""
         while not address:
@@ -60,7 +59,6 @@ def test_serve_is_the_owner_until_it_is_interrupted(
 def test_serve_says_where_the_token_is_and_never_the_token(project: OwnedProject) -> None:
     with serving(project) as (process, _):
         process.terminate()
-        assert process.stdout is not None
         # Its own reader: lines that came with the first are in it, where `communicate` loses them.
         printed = process.stdout.read()
         said = b"".join([printed, process.communicate(timeout=WAIT_SECONDS)[1]]).decode()
@@ -73,7 +71,7 @@ def test_serve_says_where_the_token_is_and_never_the_token(project: OwnedProject
 def test_serve_opens_http_at_an_owner_that_lives_and_closes_it_again(
     project: OwnedProject,
 ) -> None:
-    project.run("run", "hello")
+    project.own()
     owner = project.owner
     with serving(project) as (process, url):
         assert project.owner == owner != process.pid
@@ -88,7 +86,7 @@ def test_serve_opens_http_at_an_owner_that_lives_and_closes_it_again(
 
 
 def test_http_closes_when_the_serve_that_opened_it_is_killed(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     with serving(project) as (process, url):
         process.kill()
         process.wait(WAIT_SECONDS)
@@ -98,7 +96,7 @@ def test_http_closes_when_the_serve_that_opened_it_is_killed(project: OwnedProje
 
 
 def test_serve_ends_with_an_error_when_its_owner_is_stopped(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     with serving(project) as (process, _):
         assert project.run("stop").returncode == 0
         assert process.wait(WAIT_SECONDS) == 1
@@ -134,7 +132,7 @@ def test_standalone_serves_its_client_and_others_attach(project: OwnedProject) -
 
 
 def test_standalone_on_an_owned_directory_ends_with_the_owners_pid(project: OwnedProject) -> None:
-    project.run("run", "hello")
+    project.own()
     done = project.run("stdio", "--standalone")
     assert (done.stdout, done.returncode) == ("", 1)
     assert "state.owned" in done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from llmspell import __version__
 from llmspell.cli import hoist
-from tests.support.owners import OwnedProject
+from tests.support.owners import WAIT_SECONDS, OwnedProject
 from tests.support.servers import environment
 
 HEAVY = {"pydantic", "mcp", "a2a", "lupa", "rocksdict", "litellm", "starlette", "uvicorn"}
@@ -106,6 +106,44 @@ def test_runs_are_listed_by_their_state_in_a_state_directory_named_before() -> N
         ["runs", "list", "--state", "failed"],
     )
     assert hoist(["runs", "show", "--state", "s", "x"]) == (["--state", "s"], ["runs", "show", "x"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "hello", "--arg", "name=you"),
+        ("exec", "return 6 * 7"),
+        ("repl",),
+        ("check",),
+        ("test",),
+        ("call", "http://127.0.0.1:9", "hi"),
+        ("spells",),
+        ("spells", "show", "hello"),
+        ("install", "cursor", "--print"),
+        ("uninstall", "cursor"),
+        ("mcpb", "hello.mcpb", "--force"),
+        ("keys", "list"),
+        ("keys", "add", "x", "--scope", "write"),
+        ("runs", "list", "--state", "failed"),
+        ("runs", "show", "zzz"),
+        ("state", "set", "key"),
+        ("state", "scan", "none/"),
+        ("state", "verify"),
+        ("serve", "--port", "70000"),
+        ("stdio",),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_starts_from_nothing_does_as_one_that_finds_all_loaded(
+    shared: OwnedProject, arguments: tuple[str, ...]
+) -> None:
+    """Most other tests run commands the second way (`tests/support/warm.py`)."""
+    anew = shared.start_anew(*arguments)
+    printed, errors = anew.communicate(b"1 + 1\n", WAIT_SECONDS)
+    found = shared.run(*arguments, input="1 + 1\n")
+    assert found.returncode == anew.returncode
+    assert found.stdout == printed.decode()
+    assert found.stderr == errors.decode()
 
 
 @pytest.mark.parametrize(

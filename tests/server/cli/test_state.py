@@ -72,6 +72,7 @@ def test_a_value_with_a_time_to_live_goes(shared: OwnedProject) -> None:
 
 
 def test_keys_are_listed_under_a_prefix_page_by_page(project: OwnedProject) -> None:
+    project.own()
     for name in ("a/1", "a/2", "a/3", "b"):
         project.run("state", "set", name, f'"{name}!"', "--user")
     done = project.run("state", "scan", "a/", "--user", "--limit", "2")
@@ -91,9 +92,9 @@ def test_keys_are_listed_under_a_prefix_page_by_page(project: OwnedProject) -> N
 
 
 def test_changes_are_watched_until_ctrl_c(project: OwnedProject) -> None:
+    project.own()
     since = project.run("state", "set", "seen/before", "0").stdout.strip()
     watching = project.start("state", "watch", "seen/", "--since", since, "--json")
-    assert watching.stdout is not None
     project.run("state", "set", "seen/a", "1")
     project.run("state", "set", "unseen", "1")
     assert json.loads(watching.stdout.readline())["value"] == 1
@@ -106,6 +107,7 @@ def test_changes_are_watched_until_ctrl_c(project: OwnedProject) -> None:
 
 
 def test_a_sound_database_is_verified_with_and_without_an_owner(project: OwnedProject) -> None:
+    project.own()
     project.run("state", "set", "key", "1")
     assert project.owner is not None
     through = json.loads(project.run("state", "verify", "--json").stdout)
@@ -122,6 +124,7 @@ def test_a_sound_database_is_verified_with_and_without_an_owner(project: OwnedPr
 def test_a_backup_is_restored_and_what_was_there_is_moved_aside(
     project: OwnedProject, tmp_path: Path
 ) -> None:
+    project.own()
     project.run("state", "set", "key", "old")
     made = project.run("state", "backup").stdout.strip()
     copy = project.run("state", "backup", "copy").stdout.strip()
@@ -141,12 +144,14 @@ def test_a_backup_is_restored_and_what_was_there_is_moved_aside(
     assert "--yes" in unsure.stderr
     restored = json.loads(project.run("state", "restore", listed["name"], "--yes", "--json").stdout)
     assert Path(restored["aside"]).is_dir()
+    project.own()
     assert value(project, "key") == "old"
     project.run("state", "set", "key", "newer")
     project.run("stop")
     said = project.run("state", "restore", copy, "--yes")
     assert said.returncode == 0
     assert "is now a copy of" in said.stderr
+    project.own()
     assert value(project, "key") == "old"
 
 

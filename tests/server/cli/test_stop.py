@@ -11,6 +11,7 @@ from tests.support.owners import BridgeClient, OwnedProject
 
 
 def test_an_owner_under_load_stops_in_order(project: OwnedProject) -> None:
+    project.own()
     over = threading.Event()
 
     def load(client: BridgeClient) -> bool:
@@ -39,7 +40,7 @@ def test_an_owner_under_load_stops_in_order(project: OwnedProject) -> None:
 def test_an_owner_that_hangs_is_named_with_what_to_do_and_can_be_killed(
     project: OwnedProject,
 ) -> None:
-    assert project.run("run", "hello").returncode == 0
+    project.own()
     pid = project.owner
     assert pid
     os.kill(pid, signal.SIGSTOP)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from llmspell.errors import LimitBusy
-from llmspell.runtime.slots import Slots
+from llmspell.runtime.slots import PATIENCE_SECONDS, Slots
 
 
 class Room:
@@ -59,6 +59,14 @@ async def settled() -> None:
     """Return once every task has done what it can."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+async def out_of_patience() -> None:
+    """Return once nobody who waits now is patient any more."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    loop.call_later(PATIENCE_SECONDS, over.set_result, None)
+    await over
 
 
 async def test_as_many_go_on_as_there_are_slots_and_the_others_in_turn() -> None:
@@ -186,7 +194,7 @@ async def test_whose_patience_ends_computes_beside_the_prompt_ones_while_there_a
     tasks = [await line.join(name, is_new=name != "c") for name in "abcd"]
     async with asyncio.timeout(5):
         await asyncio.gather(*tasks[:3])
-    assert line.got == ["a", "c", "b"]
+    assert line.got == ["a", "b", "c"]
     assert not tasks[3].done()  # three slots are taken
     line.leave()
     async with asyncio.timeout(5):
@@ -223,3 +231,30 @@ async def test_nobody_is_patient_beside_what_has_computed_for_long() -> None:
     async with asyncio.timeout(5):
         await patient
         await slots.take(is_new=True)
+
+
+async def test_a_new_one_that_has_waited_longest_goes_before_who_is_under_way() -> None:
+    slots = slots_of(1)
+    line = Line(slots)
+    await line.join("first", is_new=True)
+    await line.join("new", is_new=True)
+    await out_of_patience()
+    await line.join("under way", is_new=False)
+    line.leave()
+    await settled()
+    assert line.got == ["first", "new"]
+    line.leave()
+    await settled()
+    assert line.got == ["first", "new", "under way"]
+
+
+async def test_a_new_one_without_room_keeps_nobody_waiting_however_long_it_waits() -> None:
+    slots = slots_of(1, room=Room(1))
+    line = Line(slots)
+    await line.join("first", is_new=True)
+    await line.join("new", is_new=True)
+    await out_of_patience()
+    await line.join("under way", is_new=False)
+    line.leave()
+    await settled()
+    assert line.got == ["first", "under way"]

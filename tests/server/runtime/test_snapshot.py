@@ -13,6 +13,7 @@ from llmspell.runtime import wire
 from llmspell.runtime.lua.cell import Cell, compile_kernel
 from llmspell.runtime.lua.cells import Cells
 from llmspell.runtime.lua.snapshot import SnapshotCell, missing_library
+from tests.support.frames import events_of
 
 KERNEL = compile_kernel()
 MEMORY = 32 << 20
@@ -46,7 +47,7 @@ def ran(cell: Cell | SnapshotCell, body: str, *, heap_bytes: int = MEMORY) -> li
     cell.begin(wire.pack_program("t.lua", source, {}), heap_bytes=heap_bytes, message_bytes=8 << 20)
     messages: list[list[Any]] = [["load", {"context": {"now": 0.0}}], ["call", 1, 1, [], False, ""]]
     (frame,) = wire.frames([wire.pack(message) for message in messages], 1 << 30)
-    return wire.unpack(cell.exchange(frame))
+    return events_of(cell.exchange(frame))
 
 
 def result(cell: Cell | SnapshotCell, body: str) -> Any:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from llmspell.runtime import wire
 from llmspell.runtime.lua.cell import Cell, compile_kernel
 from llmspell.values import JSON, FunctionRef, Object, canonical
+from tests.support.frames import events_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -41,7 +42,7 @@ class Kernel:
 
     def events(self, *messages: list[Any]) -> list[list[Any]]:
         (frame,) = wire.frames([wire.pack(message) for message in messages], 1 << 30)
-        return wire.unpack(self._cell.exchange(frame))
+        return events_of(self._cell.exchange(frame))
 
     def call(self, function: int, value: JSON) -> tuple[bool, Any]:
         self._task += 1
@@ -99,7 +100,7 @@ def test_a_declaration_packs_to_the_bytes_the_kernel_writes(kernel: Kernel, valu
     cell.begin(program, heap_bytes=64 << 20, message_bytes=8 << 20)
     (frame,) = wire.frames([wire.pack(["load", {"context": {"now": 0.0}}])], 1 << 30)
     reply = cell.exchange(frame)
-    ((name, declaration, _),) = wire.unpack(reply)
+    ((name, declaration, _),) = events_of(reply)
     assert name == "loaded", declaration
     assert reply.endswith(wire.pack_declaration(declaration) + b"\x90")  # it names nothing
 
@@ -144,9 +145,16 @@ def test_nesting_beyond_100_levels_is_refused_in_words(kernel: Kernel) -> None:
 
 def test_a_function_is_its_number_and_binary_is_base64_text() -> None:
     frame = msgspec.msgpack.encode(
-        [["x", msgspec.msgpack.Ext(1, b"\0\0\0\7"), msgspec.msgpack.Ext(2, b"\xff\0")]]
+        [
+            [
+                "done",
+                1,
+                True,
+                [msgspec.msgpack.Ext(1, b"\0\0\0\7"), msgspec.msgpack.Ext(2, b"\xff\0")],
+            ]
+        ]
     )
-    assert wire.unpack(frame) == [["x", FunctionRef(7), "/wA="]]
+    assert events_of(frame) == [["done", 1, True, [FunctionRef(7), "/wA="]]]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,11 @@ def test_a_function_is_its_number_and_binary_is_base64_text() -> None:
         b"\xc1",
         b"\x91",
         b"\x81\x01\x02",
-        msgspec.msgpack.encode([["x", msgspec.msgpack.Ext(9, b"")]]),
+        msgspec.msgpack.encode([["done", 1, True, msgspec.msgpack.Ext(9, b"")]]),
+        msgspec.msgpack.encode([["done", 1, True, {1: 2}, "more"]]),
+        msgspec.msgpack.encode([["done", True, True, 1]]),
+        msgspec.msgpack.encode([["note", 1, "model.call", {}, ":1"]]),
+        msgspec.msgpack.encode([["unheard of"]]),
     ],
 )
 def test_a_frame_that_is_none_is_refused(frame: bytes) -> None:

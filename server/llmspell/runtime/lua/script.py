@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeAlias
 
+import msgspec
+
 from llmspell.errors import (
     InputInvalid,
     InputTooLarge,
@@ -272,33 +274,34 @@ class LuaScript(Generic[WorkerT]):
 
     def _read(self, reply: bytes, events: list[ScriptEvent]) -> bool:
         for event in wire.unpack(reply):
-            match event:
-                case ["done", int(task), bool(ok), value]:
-                    events.append(Finished(task, ok, value))
-                    self._open_tasks -= 1
-                case ["loaded"]:
+            if isinstance(event, wire.RequestEvent):
+                events.append(
+                    Requested(event.call, event.task, event.operation, event.arguments, event.key)
+                )
+                self._open_requests += 1
+                self._requests += 1
+            elif isinstance(event, wire.DoneEvent):
+                events.append(Finished(event.task, event.ok, event.value))
+                self._open_tasks -= 1
+            elif isinstance(event, wire.LoadedEvent):
+                if event.declaration is msgspec.UNSET:
                     events.append(Loaded(self._expected))
-                    self._open_tasks -= 1
-                case ["request", int(task), int(call), str(operation), arguments, str(key)]:
-                    events.append(Requested(call, task, operation, arguments, key))
-                    self._open_requests += 1
-                    self._requests += 1
-                case ["note", int(task), "step.begin" as operation, arguments, str(key)]:
-                    events.append(Noted(task, operation, arguments, key))
-                    self._requests += 1
-                case ["cancel", int(call)]:
-                    events.append(Canceled(call))
-                case ["loaded", declaration, [*names]]:
-                    events.append(Loaded(declaration, frozenset(map(str, names))))
-                    self._open_tasks -= 1
-                case ["covered", str(file), [*lines], [*ran]] if self._covered:
-                    self._covered(file, [int(line) for line in lines], [int(line) for line in ran])
-                case ["more"]:
-                    return False
-                case ["failed", {"code": str()} as error]:
-                    raise LlmspellError.from_value(error)
-                case _:
-                    raise ValueError(f"event {event[:1]} is unknown")
+                else:
+                    events.append(Loaded(event.declaration, frozenset(event.names)))
+                self._open_tasks -= 1
+            elif isinstance(event, wire.NoteEvent):
+                events.append(Noted(event.task, event.operation, event.arguments, event.key))
+                self._requests += 1
+            elif isinstance(event, wire.CancelEvent):
+                events.append(Canceled(event.call))
+            elif isinstance(event, wire.MoreEvent):
+                return False
+            elif isinstance(event, wire.FailedEvent):
+                raise LlmspellError.from_value(event.error)
+            elif self._covered is not None:
+                self._covered(event.file, event.lines, event.ran)
+            else:
+                raise ValueError("nobody asked which lines run")
         return True
 
     def _check_usage(self, worker: WorkerT) -> None:
@@ -351,7 +354,7 @@ class LuaScript(Generic[WorkerT]):
                     return None  # it was slow earlier, which is not where it was ended
             reply = await worker.exchange(last)
             match wire.unpack(reply):
-                case [["failed", {"code": LimitWallClock.code, "where": str(where)}]]:
+                case [wire.FailedEvent({"code": LimitWallClock.code, "where": str(where)})]:
                     return where
                 case _:
                     return None
