@@ -97,9 +97,16 @@ class LiveHandle:
             run_id=self.id,
         )
 
-    async def result(self) -> Outcome:
-        """Wait until the run has ended or waits for an answer, and return what came of it."""
-        await self.live.stopped()
+    async def result(self, *, until: float | None = None) -> Outcome:
+        """Wait until the run has ended or waits for an answer, and return what came of it.
+
+        Args:
+            until: Time of the event loop at which nobody waits any more.
+
+        Raises:
+            TimeoutError: It is `until`.
+        """
+        await self.live.stopped(until=until)
         if self.live.log.is_closed and not self.live.run.is_final:
             await self._explain()
         return outcome_of(self.live.run)

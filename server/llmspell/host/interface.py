@@ -151,8 +151,15 @@ class WaitedHandle(RunHandle, Protocol):
         """Return the newest event of a kind, or None; looks at the last 1,000 only."""
         ...
 
-    async def settled(self) -> Outcome:
-        """As `result`, but of several questions asked at once none is missing."""
+    async def settled(self, *, until: float | None = None) -> Outcome:
+        """As `result`, but of several questions asked at once none is missing.
+
+        Args:
+            until: Time of the event loop at which nobody waits any more.
+
+        Raises:
+            TimeoutError: It is `until`.
+        """
         ...
 
 

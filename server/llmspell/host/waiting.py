@@ -50,16 +50,21 @@ class Waiting:
         """Wait until the run has ended or waits for an answer, and return what came of it."""
         return await self._handle.result()
 
-    async def settled(self) -> Outcome:
+    async def settled(self, *, until: float | None = None) -> Outcome:
         """As `result`, but of several questions asked at once none is missing."""
-        outcome = await self._handle.result()
+        outcome = await self._result(until)
         while outcome.state == "input_required":
             await asyncio.sleep(SETTLE_SECONDS)
-            latest = await self._handle.result()
+            latest = await self._result(until)
             if len(latest.questions) == len(outcome.questions):
                 return latest
             outcome = latest
         return outcome
+
+    def _result(self, until: float | None) -> Awaitable[Outcome]:
+        if self._live is not None:
+            return self._live.result(until=until)
+        return self._handle.result()  # it has ended
 
     async def cancel(self) -> Run:
         """Stop the run and everything it began, and return its record."""

@@ -161,7 +161,7 @@ class Journal:
         self._forgotten: set[str] = set()
         self._times: dict[str, float] = {}
         self._progress = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
         self.diverged: RunDiverged | None = None
         """Why the run cannot be performed again, once that is known: it is told nothing more."""
         self.on_discard: Callable[[], None] | None = None
@@ -271,6 +271,8 @@ class Journal:
             if self.diverged is not None:
                 raise self.diverged
             before = self._progress
+            if self._changed is None:
+                self._changed = asyncio.Event()
             self._changed.clear()
             try:
                 # Real time on purpose: a manual clock must not hide that nothing moves.
@@ -416,7 +418,8 @@ class Journal:
 
     def _moved(self) -> None:
         self._progress += 1
-        self._changed.set()
+        if self._changed is not None:
+            self._changed.set()
 
 
 class Slip:

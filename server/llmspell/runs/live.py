@@ -71,9 +71,8 @@ class LiveRun:
         self._ending = False
         # Made when somebody waits for it: most runs end before anybody asks them anything.
         self._answered: asyncio.Event | None = None
-        self._stopped = asyncio.Event()
-        if run.state not in ("submitted", "working"):
-            self._stopped.set()
+        self._is_stopped = run.state not in ("submitted", "working")
+        self._waiters: set[asyncio.Future[None]] = set()
         self.failure: BaseException | None = None
         """Why saving in the background failed; the run then fails with it."""
 
@@ -158,10 +157,10 @@ class LiveRun:
         event = self.log.next("state", data)
         self.run.state = state
         self.run.updated_at = event.at
-        if state != "working":
-            self._stopped.set()
-        elif self._stopped.is_set():
-            self._stopped.clear()
+        if state == "working":
+            self._is_stopped = False
+        else:
+            self._stop()
         self._append(event)
         self._save_soon()
 
@@ -259,7 +258,7 @@ class LiveRun:
             self.log.append(event)
             self.log.mark_saved(event.number)
         self.log.close()
-        self._stopped.set()
+        self._stop()
 
     async def save_with(self, others: Sequence[LiveRun]) -> None:
         """Write this run and others, all or none, durable."""
@@ -287,11 +286,36 @@ class LiveRun:
         The store still holds the run as under way: the next owner ends it.
         """
         self.log.close()
-        self._stopped.set()
+        self._stop()
 
-    async def stopped(self) -> None:
-        """Return once the run has ended, waits for an answer, or was abandoned."""
-        await self._stopped.wait()
+    async def stopped(self, *, until: float | None = None) -> None:
+        """Return once the run has ended, waits for an answer, or was abandoned.
+
+        Args:
+            until: Time of the event loop at which nobody waits any more.
+
+        Raises:
+            TimeoutError: It is `until`.
+        """
+        if self._is_stopped:
+            return
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.add(waiter)
+        # Not `asyncio.timeout`: most casts end at once, and it takes as long as a part of one.
+        timer = None if until is None else loop.call_at(until, _time_out, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _first(self) -> Sequence[Write]:
         return self._first_save.writes() if self._is_first and self._first_save else ()
@@ -325,3 +349,8 @@ class LiveRun:
     async def _clock_pause(self) -> None:
         # Real time on purpose: a manual clock must not hold back what is to be written.
         await asyncio.sleep(SAVE_SECONDS)
+
+
+def _time_out(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

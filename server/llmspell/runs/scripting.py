@@ -91,7 +91,7 @@ class ScriptSession:
 
         return await self._result("@", begin, perform)
 
-    async def call(
+    def call(
         self,
         function: FunctionRef,
         arguments: Sequence[JSON],
@@ -100,7 +100,7 @@ class ScriptSession:
         path: str,
         perform: Perform,
         is_first: bool = False,
-    ) -> JSON:
+    ) -> Awaitable[JSON]:
         """Call a function of the script and return its result.
 
         Args:
@@ -115,7 +115,7 @@ class ScriptSession:
         def begin() -> int:
             return self._script.call(function, arguments, with_context=with_context, path=path)
 
-        return await self._result("@" + path, begin, perform, is_first=is_first)
+        return self._result("@" + path, begin, perform, is_first=is_first)
 
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
@@ -123,8 +123,10 @@ class ScriptSession:
             if self._pump is not None:
                 self._pump.cancel()
                 await asyncio.wait([self._pump])
-            await self._end([*self._effects])
-            await asyncio.gather(*self._enders, return_exceptions=True)
+            if self._effects:
+                await self._end([*self._effects])
+            if self._enders:
+                await asyncio.gather(*self._enders, return_exceptions=True)
         finally:  # canceled once more meanwhile: the worker must not be lost
             await self._script.close()
         # What leads back here goes, or all of it would wait for the garbage collector.

@@ -261,8 +261,11 @@ class Calls:
         reporter = Reporter(exchange) if Reporter.is_wanted(exchange) else None
         try:
             while True:
-                async with asyncio.timeout_at(deadline):
-                    outcome = await _next(waiting, reporter)
+                if reporter is None:
+                    outcome = await waiting.settled(until=deadline)
+                else:
+                    async with asyncio.timeout_at(deadline):
+                        outcome = await _next(waiting, reporter)
                 if outcome.state != "input_required":
                     return outcome_result(outcome, terms.spell, is_modern=exchange.is_modern)
                 began = loop.time()
@@ -364,10 +367,8 @@ class Calls:
             _log.warning("a call that was given up could not be stopped: %s", error)
 
 
-async def _next(waiting: WaitedHandle, reporter: Reporter | None) -> Outcome:
+async def _next(waiting: WaitedHandle, reporter: Reporter) -> Outcome:
     """Wait for a run's end or next question, reporting meanwhile."""
-    if reporter is None:
-        return await waiting.settled()
     async with reporter.beating():
         async for event in waiting.events(reporter.seen, until_pause=True):
             await reporter.event(event)

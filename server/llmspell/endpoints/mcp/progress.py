@@ -76,16 +76,25 @@ class Reporter:
         if self._token is None:
             yield
             return
-        beating = asyncio.ensure_future(self._beat())
+        loop = asyncio.get_running_loop()
+        began = self._sent_at = loop.time()
+        beating: asyncio.Task[None] | None = None
+
+        def begin() -> None:
+            nonlocal beating
+            beating = loop.create_task(self._beat(began))
+
+        timer = loop.call_later(self._heartbeat, begin)  # most calls are over before it
         try:
             yield
         finally:
-            beating.cancel()
-            await asyncio.wait([beating])
+            timer.cancel()
+            if beating is not None:
+                beating.cancel()
+                await asyncio.wait([beating])
 
-    async def _beat(self) -> None:
+    async def _beat(self, began: float) -> None:
         loop = asyncio.get_running_loop()
-        began = self._sent_at = loop.time()
         while True:
             left = self._sent_at + self._heartbeat - loop.time()
             if left > 0:
