@@ -19,7 +19,7 @@ _CHUNK = 1 << 16
 _WALL_FACTOR = 8
 """How much longer than its CPU time a slice may last: processors are shared."""
 _GRACE_SECONDS = 1.0
-"""How much later than the server's clock the worker's own ends it."""
+"""How much more CPU time a slice may take before the worker ends itself: nobody else does."""
 _LEAST_WAIT_SECONDS = 0.01
 
 
@@ -96,7 +96,7 @@ class Channel:
         if program is not self._program:
             self._program = program
             self._unsent += wire.packet(wire.PROGRAM, program)
-        suicide_seconds = _WALL_FACTOR * limits.slice_seconds + _GRACE_SECONDS
+        suicide_seconds = limits.slice_seconds + _GRACE_SECONDS
         head = wire.LIMITS.pack(
             limits.heap_bytes, limits.message_bytes, suicide_seconds, hook_seconds
         )
@@ -238,7 +238,7 @@ class Channel:
 
     def _lost(self) -> None:
         """Take note that the worker is gone."""
-        limit = _WALL_FACTOR * self._limits.slice_seconds
+        limit = self._limits.slice_seconds + _GRACE_SECONDS
         if self._reply is not None and time.monotonic() - self._began_at >= limit:
             self._fail(self._took_too_long())  # its own clock was first: this process stood still
         else:

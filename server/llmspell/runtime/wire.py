@@ -47,8 +47,8 @@ REPLY = struct.Struct("<IQ")
 """Before each frame from a worker: its length in bytes, its CPU time so far in microseconds."""
 PROGRAM, BEGIN, FRAME, END = range(4)
 LIMITS = struct.Struct("<QQdd")
-"""What `BEGIN` holds: limits of heap and frame in bytes, the seconds after which the worker ends
-itself in the middle of a slice, and those after which the count hook ends it; 0 = no hook."""
+"""What `BEGIN` holds: limits of heap and frame in bytes, the CPU seconds after which the worker
+ends itself in the middle of a slice, and those after which the count hook ends it; 0 = no hook."""
 LINE_HOOK = -1.0
 """In place of the latter: no count hook, but one that notes which lines run."""
 ROOM = struct.Struct("<Q")
@@ -241,12 +241,14 @@ class Reader:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._unread = b""
+        self._at = 0
 
     def exactly(self, size: int) -> bytes | None:
         """Return `size` bytes, or None when the other side is gone; blocks."""
-        if len(self._unread) < size:
-            parts = [self._unread]
-            missing = size - len(self._unread)
+        end = self._at + size
+        if end > len(self._unread):
+            parts = [self._unread[self._at :]]
+            missing = size - len(parts[0])
             while missing > 0:
                 part = self._sock.recv(max(_CHUNK, min(missing, 1 << 20)))
                 if not part:
@@ -254,14 +256,20 @@ class Reader:
                 parts.append(part)
                 missing -= len(part)
             self._unread = b"".join(parts)
-        found, self._unread = self._unread[:size], self._unread[size:]
+            self._at, end = 0, size
+        found = self._unread[self._at : end]
+        self._at = end
         return found
 
     def packet(self) -> tuple[int, bytes] | None:
         """Return a packet's kind and payload, or None when the other side is gone; blocks."""
-        header = self.exactly(PACKET.size)
-        if header is None:
-            return None
-        kind, size = PACKET.unpack(header)
+        if len(self._unread) - self._at >= PACKET.size:
+            kind, size = PACKET.unpack_from(self._unread, self._at)
+            self._at += PACKET.size
+        else:
+            header = self.exactly(PACKET.size)
+            if header is None:
+                return None
+            kind, size = PACKET.unpack(header)
         payload = self.exactly(size)
         return None if payload is None else (kind, payload)

@@ -236,7 +236,7 @@ static lua_State *resumed(lua_State *L) {
   return lua.tothread(L, -1);
 }
 
-/* SIGALRM: tell where the watched script is, in a reply of its worker, and end the process.
+/* SIGPROF: tell where the watched script is, in a reply of its worker, and end the process.
  *
  * The state is looked at in the middle of whatever it does; nothing runs in it any more. Should
  * that fail, the process ends without a reply, as it does when nobody watches.
@@ -398,13 +398,13 @@ int snapshot_exchange(State *state, const char *frame, size_t size, size_t heap_
   return *reply ? status : 1;
 }
 
-/* Handle SIGALRM here: it ends the process, as its default does. */
+/* Handle SIGPROF here: it ends the process, as its default does. */
 int snapshot_handle_alarm(void) {
   struct sigaction action = {.sa_handler = tell_place};
-  return sigaction(SIGALRM, &action, NULL);
+  return sigaction(SIGPROF, &action, NULL);
 }
 
-/* Have SIGALRM tell first, in a reply to this socket, where a script is. */
+/* Have SIGPROF tell first, in a reply to this socket, where a script is. */
 void snapshot_watch(State *state, int socket) {
   watched.state = state;
   watched.socket = socket;

@@ -83,9 +83,9 @@ def missing_library() -> str:
 
 
 def handle_alarm() -> None:
-    """Have SIGALRM end this process, and what was forked of it, through `SnapshotCell.watch`."""
+    """Have SIGPROF end this process, and what was forked of it, through `SnapshotCell.watch`."""
     if _library().handle_alarm():
-        raise OSError("SIGALRM cannot be handled")
+        raise OSError("SIGPROF cannot be handled")
 
 
 class SnapshotCell:
@@ -129,7 +129,7 @@ class SnapshotCell:
             self._library.free(self._state)
 
     def watch(self, socket: int) -> None:
-        """Have SIGALRM tell where the script is, in a worker's reply, before the process ends."""
+        """Have SIGPROF tell where the script is, in a worker's reply, before the process ends."""
         self._library.watch(self._state, socket)
 
     def begin(self, program: bytes, *, heap_bytes: int, message_bytes: int) -> None:
