@@ -90,6 +90,9 @@ class Channel:
             hook_seconds: When the count hook is to end a slice and say where it was; 0 = never.
                 `wire.LINE_HOOK` notes lines instead.
         """
+        if self._alarm is not None and limits.slice_seconds < self._limits.slice_seconds:
+            self._alarm.cancel()  # it would ring too late
+            self._alarm = None
         self._limits, self._name = limits, name
         self._cpu_before_us = self.cpu_us
         self.scripts += 1
@@ -127,15 +130,14 @@ class Channel:
                 await self.birth()  # the script's own time begins when it has a process
             self._has_moved = self._is_late = False
             self._began_at = time.monotonic()
-            self._set_alarm(self._limits.slice_seconds)
+            if self._alarm is None:
+                self._set_alarm(self._limits.slice_seconds)
             return await reply
         except BaseException:  # cancelled too: nobody knows what the worker does now
             self.close()
             raise
         finally:
             self._reply = None
-            if self._alarm is not None:
-                self._alarm.cancel()
 
     async def birth(self) -> None:
         """Return once the worker is forked.
@@ -157,6 +159,8 @@ class Channel:
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(WorkerDied("the script was ended", where=self._name))
         self._born.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
@@ -174,12 +178,23 @@ class Channel:
         self._alarm = self._loop.call_later(seconds, self._ring)
 
     def _ring(self) -> None:
+        """Look at the slice under way. It may have begun long after the alarm was set.
+
+        An alarm for each slice would cost as much as the rest of a short one.
+        """
+        self._alarm = None
+        if self._reply is None or self._reply.done():
+            return  # the next slice sets it
+        seconds = self._limits.slice_seconds
+        early = self._began_at + seconds - time.monotonic()
+        if early > 0 and not self._is_late:
+            self._set_alarm(early)
+            return
         # When this process itself was held up, the reply may be here, unread.
         if not self._has_moved:
             self._read()
         if self._reply is None or self._reply.done():
             return
-        seconds = self._limits.slice_seconds
         if self._has_moved:
             if not self._is_late:  # it computes no more, it sends
                 self._is_late = True
