@@ -183,7 +183,8 @@ class Channel:
         An alarm for each slice would cost as much as the rest of a short one.
         """
         self._alarm = None
-        if self._reply is None or self._reply.done():
+        reply = self._reply
+        if reply is None or reply.done():
             return  # the next slice sets it
         seconds = self._limits.slice_seconds
         early = self._began_at + seconds - time.monotonic()
@@ -193,7 +194,7 @@ class Channel:
         # When this process itself was held up, the reply may be here, unread.
         if not self._has_moved:
             self._read()
-        if self._reply is None or self._reply.done():
+        if reply.done():
             return
         if self._has_moved:
             if not self._is_late:  # it computes no more, it sends

@@ -137,12 +137,15 @@ class LuaEngine:
                 ),
             )
         processes = f"spells run in worker processes, in {sandbox} and limits of time and resources"
-        if missing := jail.missing_filter():
-            return Isolation("limited", (f"NO SYSTEM-CALL FILTER: {missing}", processes))
-        return Isolation(
-            "filtered",
-            (f"{processes}; a system-call filter leaves a worker no file, network or process",),
+        pace = (
+            ()
+            if sources.LIBRARY.exists()
+            else ("casts take twice as long: llmspell was installed without a C compiler",)
         )
+        if missing := jail.missing_filter():
+            return Isolation("limited", (f"NO SYSTEM-CALL FILTER: {missing}", processes, *pace))
+        filtered = f"{processes}; a system-call filter leaves a worker no file, network or process"
+        return Isolation("filtered", (filtered, *pace))
 
     async def warm_up(self) -> None:
         """Return once the workers to be kept ready are forked; a server calls it at its start."""

@@ -11,14 +11,13 @@ from __future__ import annotations
 import ctypes
 import functools
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_void_p
-from pathlib import Path
 from typing import Any
 
 from lupa import lua54
 
+from llmspell.runtime.lua import sources
 from llmspell.runtime.lua.cell import Kernel, kernel_failure
 
-_PATH = Path(__file__).with_name("libsnapshot.so")
 _OUT_OF_MEMORY = 4
 """LUA_ERRMEM."""
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
@@ -55,7 +54,7 @@ class _Library:
     """
 
     def __init__(self) -> None:
-        library = ctypes.PyDLL(str(_PATH))
+        library = ctypes.PyDLL(str(sources.LIBRARY))
         for name, (result, *arguments) in _SIGNATURES.items():
             function = getattr(library, f"snapshot_{name}")
             function.restype, function.argtypes = result, arguments

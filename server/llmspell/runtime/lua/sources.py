@@ -41,6 +41,9 @@ PARTS = CORE + LATER
 
 _DIRECTORY = Path(__file__).parent
 
+LIBRARY = _DIRECTORY / "libsnapshot.so"
+"""The C library that sets states back; see `snapshot`. It is not there without a compiler."""
+
 
 def read(name: str) -> bytes:
     """Return the text of one kernel file."""
