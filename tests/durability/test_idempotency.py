@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmspell.clock import ManualClock
-from llmspell.errors import IdempotencyConflict
+from llmspell.errors import IdempotencyConflict, InputInvalid
 from llmspell.security.principals import Caller
 from tests.durability.following import ME, ended, parked, records, until
 from tests.support.hosts import open_host, write_spells
@@ -107,6 +107,20 @@ async def test_a_key_leads_to_its_run_also_when_the_spell_was_edited_meanwhile(
         assert (await host.reload()).get("counts") != before
         again = await host.cast("counts", {}, key="k")
         assert (again.run_id, again.output) == (first.run_id, 1)
+
+
+async def test_a_key_leads_to_its_run_also_when_its_input_would_not_fit_any_more(
+    tmp_path: Path,
+) -> None:
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host:
+        first = await host.cast("counts", {"by": 2}, key="k")
+        stricter = COUNTS.replace("{ default = 1 }", "{ minimum = 5 }")
+        write_spells(tmp_path, {"counts": stricter})
+        await host.reload()
+        again = await host.cast("counts", {"by": 2}, key="k")
+        assert (again.run_id, again.output) == (first.run_id, 2)
+        with pytest.raises(InputInvalid):
+            await host.cast("counts", {"by": 2}, key="another")
 
 
 async def test_a_key_belongs_to_its_caller_session_and_spell(tmp_path: Path) -> None:

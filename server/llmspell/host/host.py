@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from llmspell import failpoints
 from llmspell.clock import Clock, SystemClock
 from llmspell.config import Project, open_project
 from llmspell.errors import (
+    InputInvalid,
     InternalError,
     RunError,
     RunNotFound,
@@ -567,7 +568,14 @@ class Host:
         Without a key: the same cast that is under way, or a casting that others may join.
         """
         caller = caller or local_caller()
-        casting = self._prepare(castable, input, caller, timeout)
+        try:
+            casting = self._prepare(castable, input, caller, timeout)
+        except InputInvalid:
+            if key is not None and (
+                begun := await self._begun_before(key, castable, input, caller)
+            ):
+                return begun
+            raise
         run = casting.live.run
         if key is not None:
             # Whatever became of the spell since: who asks again, perhaps a bridge after its owner
@@ -587,6 +595,23 @@ class Host:
                     return handle
         self._keys.begin(caller, castable.name, run.key, digest, run.id)
         return casting
+
+    async def _begun_before(
+        self, key: str, castable: Castable, input: JSON, caller: Caller
+    ) -> RunHandle | None:
+        """Return the run that a key began with an input that does not fit the spell any more."""
+        found = await self._keys.run_of(caller, castable.name, key)
+        if found is None:
+            return None
+        try:
+            handle = await self._running.find(found, caller)
+        except RunNotFound:
+            return None
+        begun: JSON = (await handle.record()).input
+        if isinstance(input, dict) and isinstance(begun, dict):
+            kept = cast(Object, begun)
+            begun = {name: kept.get(name) for name in cast(Object, input)}  # without the defaults
+        return handle if begun == input else None
 
     async def _started(self, casting: Casting) -> RunHandle:
         """Begin a cast once its record is durable."""

@@ -53,12 +53,7 @@ class Keys:
             IdempotencyConflict: The key was used for something else.
             UsageError: It is no key.
         """
-        path = _path(caller, spell, key)
-        kept = self._open.get(path)
-        if kept is None:
-            entry = await self._store.get(Family.DEDUP, path)
-            # A cast under the same key may have begun during that read.
-            kept = self._open.get(path) or (_decode(entry.value) if entry else None)
+        kept = await self._kept(_path(caller, spell, key))
         if kept is None:
             return None
         if kept.digest != digest:
@@ -67,6 +62,23 @@ class Keys:
                 data={"run_id": kept.run},
             )
         return kept.run
+
+    async def run_of(self, caller: Caller, spell: str, key: str) -> str | None:
+        """Return the id of the run that was begun with `key`, whatever was cast, or None.
+
+        Raises:
+            UsageError: It is no key.
+        """
+        kept = await self._kept(_path(caller, spell, key))
+        return kept.run if kept is not None else None
+
+    async def _kept(self, path: Key) -> _Kept | None:
+        kept = self._open.get(path)
+        if kept is not None:
+            return kept
+        entry = await self._store.get(Family.DEDUP, path)
+        # A cast under the same key may have begun during that read.
+        return self._open.get(path) or (_decode(entry.value) if entry else None)
 
     def begin(self, caller: Caller, spell: str, key: str, digest: bytes, run_id: str) -> None:
         """Remember the run of a key while it is under way."""
