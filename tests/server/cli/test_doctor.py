@@ -40,8 +40,8 @@ def test_a_sound_project_passes_as_every_client_would_start_it(project: OwnedPro
 
 
 def test_what_is_found_is_shown_to_people_with_what_to_do(project: OwnedProject) -> None:
-    project.own()
     (project.root / "spells" / "broken.lua").write_text("return Spell.create {", encoding="utf-8")
+    project.own()
     done = project.run("doctor")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
