@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
+from mcp_types import SERVER_INFO_META_KEY
 
 from llmspell.errors import LlmspellError, RunError
 from llmspell.host.interface import Published
@@ -135,6 +136,18 @@ def _how_to_continue(run: Run, offers: Callable[[str], bool]) -> str:
     if offers("run_cancel"):
         lines.append(f"The tool run_cancel with {arguments} stops it.")
     return " ".join(lines)
+
+
+def stamped(result: Object, server: Any) -> Object:
+    """Return a result that says which server it is from, as the SDK's results do.
+
+    Args:
+        server: What the SDK says of it.
+    """
+    meta: Object = result.get("_meta") or {}
+    if SERVER_INFO_META_KEY in meta:
+        return result
+    return {**result, "_meta": {**meta, SERVER_INFO_META_KEY: server}}
 
 
 def error_result(error: LlmspellError, *, is_modern: bool) -> Object:

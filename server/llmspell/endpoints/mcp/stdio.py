@@ -29,6 +29,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, PROTOCOL_VERSION_META_KEY
 from pydantic import ValidationError
 
+from llmspell.endpoints.mcp.piped_calls import PipedCalls
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.streams import MessageReader, MessageWriter, Piped
 from llmspell.host.interface import DoorHost
@@ -66,6 +67,7 @@ async def serve_stream(
     connection = Connection.for_loop(dispatcher)
     legacy = ServerRunner(endpoint.server, connection, dict[str, Any]())
     modern = modern_on_request(endpoint.server, dict[str, Any]())
+    calls = PipedCalls(endpoint)
 
     async def on_request(
         context: DispatchContext[TransportContext], method: str, params: Mapping[str, Any] | None
@@ -76,6 +78,8 @@ async def serve_stream(
             route = classify_inbound_request({"method": method, "params": params})
             if isinstance(route, InboundLadderRejection):
                 raise MCPError(route.code, route.message, route.data)
+            if method == "tools/call":
+                return await calls.serve(context, params)
             return await modern(context, method, params)
         except (MCPError, ValidationError):
             raise  # the dispatcher has the error codes of these

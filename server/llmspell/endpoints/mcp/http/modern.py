@@ -17,7 +17,6 @@ from mcp_types import (
     INVALID_REQUEST,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
-    SERVER_INFO_META_KEY,
 )
 from pydantic import ValidationError
 
@@ -30,10 +29,11 @@ from llmspell.endpoints.mcp.http.answers import (
     status_of,
 )
 from llmspell.endpoints.mcp.http.call import Ending, HttpCall, SdkDispatch
-from llmspell.endpoints.mcp.http.message import Message, is_object
+from llmspell.endpoints.mcp.http.message import Message
 from llmspell.endpoints.mcp.http.request import HttpRequest
 from llmspell.endpoints.mcp.http.rules import Clients, ParamHeaders, check_envelope, check_version
 from llmspell.endpoints.mcp.http.sse import EventStream, Reader
+from llmspell.endpoints.mcp.results import stamped
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.values import Object
@@ -115,7 +115,7 @@ class ModernHttp:
     async def work(self, call: ModernCall, request: HttpRequest, message: Message) -> Object:
         """Return the result of a request."""
         if message.method == "tools/call":
-            return self._stamped(await self._endpoint.call_tool(call, message.params or {}))
+            return stamped(await self._endpoint.call_tool(call, message.params or {}), self._stamp)
         meta = message.meta
         connection = Connection.from_envelope(
             meta[PROTOCOL_VERSION_META_KEY],
@@ -130,14 +130,6 @@ class ModernHttp:
             connection=connection,
             lifespan_state={},
         )
-
-    def _stamped(self, result: Object) -> Object:
-        """Return a result that says which server it is from, as the SDK's results do."""
-        said = result.get("_meta")
-        meta: Object = said if is_object(said) else {}
-        if SERVER_INFO_META_KEY in meta:
-            return result
-        return {**result, "_meta": {**meta, SERVER_INFO_META_KEY: self._stamp}}
 
 
 async def _reject(request: HttpRequest, id: RequestId | None, error: MCPError) -> None:
