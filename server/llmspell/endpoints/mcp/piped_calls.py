@@ -1,7 +1,7 @@
-"""`tools/call` of 2026-07-28 over a pair of streams, without the layers of the SDK's server.
+"""`tools/call` over a pair of streams, in both eras, without the layers of the SDK's server.
 
 The SDK's dispatcher reads, cancels and answers; what lies between costs as much
-as a small spell. Every other method, and the older protocol, take the SDK's way.
+as a small spell. Every other method takes the SDK's way.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mcp.server.connection import Connection
 from mcp.shared.dispatcher import DispatchContext
+from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import LOG_LEVEL_META_KEY
+from mcp_types import LOG_LEVEL_META_KEY, InitializeRequestParams
+from mcp_types.methods import validate_client_request
 
-from llmspell.endpoints.mcp.exchange import Client, NoBackChannel
+from llmspell.endpoints.mcp.exchange import Client, NoBackChannel, client_of
 from llmspell.endpoints.mcp.http.message import Message, is_object
 from llmspell.endpoints.mcp.http.rules import Clients
 from llmspell.endpoints.mcp.results import stamped
@@ -31,19 +34,27 @@ class PipedCall:
 
     Args:
         context: What the dispatcher knows of it.
-        piped: Who is at the other end.
+        level: The log level that the client of the connection has set, before 2026-07-28.
     """
 
-    is_modern = True
-
-    def __init__(self, context: Context, piped: Piped, client: Client, meta: Object) -> None:
+    def __init__(
+        self,
+        context: Context,
+        client: Client,
+        meta: Object,
+        *,
+        is_modern: bool,
+        level: str | None = None,
+    ) -> None:
         self._context = context
-        self._piped = piped
+        self._piped = _piped(context)
+        self.is_modern = is_modern
         self.client = client
         self.meta = meta
-        self.caller = caller_at(piped.caller, client, meta, None)
-        level = meta.get(LOG_LEVEL_META_KEY)
-        self.log_level = level if isinstance(level, str) else None
+        self.caller = caller_at(self._piped.caller, client, meta, None)
+        asked = meta.get(LOG_LEVEL_META_KEY)
+        own = asked if isinstance(asked, str) else None
+        self.log_level = own if is_modern else level
 
     @property
     def progress_token(self) -> JSON:
@@ -65,12 +76,18 @@ class PipedCall:
         await self._context.notify(method, params)
 
     async def request(self, method: str, params: Object) -> Object:
-        """Refuse: nothing can be asked in this era.
+        """Ask the client something and return its result.
 
         Raises:
-            NoBackChannel: Always.
+            NoBackChannel: There is no way, or the client has left.
+            MCPError: The client answered with an error.
         """
-        raise NoBackChannel
+        if self.is_modern or not self._context.can_send_request:
+            raise NoBackChannel
+        try:
+            return await self._context.send_raw_request(method, params)
+        except NoBackChannelError as error:
+            raise NoBackChannel from error
 
 
 class PipedCalls:
@@ -80,9 +97,11 @@ class PipedCalls:
         self._endpoint = endpoint
         self._clients = Clients()
         self._stamp = endpoint.server.server_info_stamp
+        self._said: InitializeRequestParams | None = None
+        self._client = Client()
 
     async def serve(self, context: Context, params: Mapping[str, Any] | None) -> Object:
-        """Return the result of a `tools/call` whose envelope was checked.
+        """Return the result of a `tools/call` of 2026-07-28 whose envelope was checked.
 
         Raises:
             ValidationError: The params are not those of a `tools/call`.
@@ -92,8 +111,39 @@ class PipedCalls:
         meta = said.get("_meta")
         message = Message("request", {}, "", "tools/call", said, meta if is_object(meta) else {})
         client = self._clients.check_call(message)
-        call = PipedCall(context, _piped(context), client, message.meta)
+        call = PipedCall(context, client, message.meta, is_modern=True)
         return stamped(await self._endpoint.call_tool(call, said), self._stamp)
+
+    async def serve_initialized(
+        self, context: Context, connection: Connection, params: Mapping[str, Any] | None
+    ) -> Object:
+        """Return the result of a `tools/call` on a connection that was initialized.
+
+        Raises:
+            ValidationError: The params are not those of a `tools/call`.
+            MCPError: See `McpEndpoint.call_tool`.
+        """
+        said = dict(params or {})
+        validate_client_request("tools/call", connection.protocol_version, said)
+        meta = said.get("_meta")
+        call = PipedCall(
+            context,
+            self._initialized_as(connection),
+            meta if is_object(meta) else {},
+            is_modern=False,
+            level=self._endpoint.log_levels.get(connection),
+        )
+        return await self._endpoint.call_tool(call, said)
+
+    def _initialized_as(self, connection: Connection) -> Client:
+        said = connection.client_params
+        if said is not None and said is not self._said:
+            self._said = said
+            self._client = client_of(
+                said.client_info.model_dump(by_alias=True),
+                said.capabilities.model_dump(by_alias=True, exclude_none=True),
+            )
+        return self._client
 
 
 def _piped(context: Context) -> Piped:

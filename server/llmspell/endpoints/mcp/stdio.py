@@ -74,6 +74,8 @@ async def serve_stream(
     ) -> dict[str, Any]:
         try:
             if method == "initialize" or not _is_modern(params):
+                if method == "tools/call" and connection.initialize_accepted:
+                    return await calls.serve_initialized(context, connection, params)
                 return await legacy.on_request(context, method, params)
             route = classify_inbound_request({"method": method, "params": params})
             if isinstance(route, InboundLadderRejection):
