@@ -75,6 +75,8 @@ class ScriptSession:
         self._enders: set[asyncio.Task[None]] = set()
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self._is_pumped = False
+        """Whether the first caller does the pump's work: it waits for nothing else."""
         self._failure: LlmspellError | Continued | None = None
         journal.on_discard = self._give_held
 
@@ -140,7 +142,7 @@ class ScriptSession:
             raise self._failure
         waiter: asyncio.Future[JSON] | None = asyncio.get_running_loop().create_future()
         task: int | None = None
-        # Most casts ask for nothing, and need no task beside their own.
+        # Most casts are one call, and need no task beside their own.
         is_alone = is_first and self._pump is None
 
         def message(_: float) -> None:
@@ -161,7 +163,7 @@ class ScriptSession:
         self._give(mark, message)
         try:
             if is_alone and task is not None:
-                await self._exchange()
+                await self._pump_until(waiter)
             is_alone = False
             if not waiter.done():
                 self._pump_on()
@@ -174,14 +176,31 @@ class ScriptSession:
                 self._end_soon([effect for effect, root in self._effects.items() if root == task])
             waiter = None  # it holds what was raised, which holds this frame
 
+    async def _pump_until(self, waiter: asyncio.Future[JSON]) -> None:
+        """Do the pump's work in this task until what it waits for is there."""
+        self._is_pumped = True
+        try:
+            while True:
+                await self._exchange()
+                if waiter.done():
+                    return
+                await self._queued.wait()
+                if waiter.done():
+                    return
+        finally:
+            self._is_pumped = False
+            if any(other is not waiter for other in self._waiting.values()):  # who came meanwhile
+                self._pump_on()
+
     def _pump_on(self) -> None:
-        if self._pump is None:
+        if self._pump is None and not self._is_pumped:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         while self._failure is None:
             await self._queued.wait()
-            await self._exchange()
+            if self._failure is None:
+                await self._exchange()
 
     async def _exchange(self) -> None:
         """Give the script what is queued, and look at what it says."""
@@ -297,6 +316,7 @@ class ScriptSession:
             if not waiter.done():
                 waiter.set_exception(error)
         self._waiting.clear()
+        self._queued.set()  # whoever pumps looks at what it waits for
         self._end_soon([*self._effects])
 
     # -- ending effects

@@ -114,7 +114,8 @@ async def test_each_call_has_its_effects_performed_by_its_own_performer() -> Non
     assert results == [["one a", "one b"], ["two a", "two b"]]
 
 
-async def test_who_leaves_a_call_ends_its_effects_and_no_others() -> None:
+@pytest.mark.parametrize("first_is_alone", [False, True])
+async def test_who_leaves_a_call_ends_its_effects_and_no_others(first_is_alone: bool) -> None:
     begun, ended = asyncio.Queue[str](), list[str]()
     go = asyncio.Event()
 
@@ -132,13 +133,23 @@ async def test_who_leaves_a_call_ends_its_effects_and_no_others() -> None:
 
     async with opened() as (session, declaration):
         session.load(declaration)
-        leaves, stays = (
-            asyncio.ensure_future(
-                session.call(
-                    declaration[1], (), with_context=False, path="", perform=performer(name)
-                )
+        leaves = asyncio.ensure_future(
+            session.call(
+                declaration[1],
+                (),
+                with_context=False,
+                path="",
+                perform=performer("leaves"),
+                is_first=first_is_alone,
             )
-            for name in ("leaves", "stays")
+        )
+        if first_is_alone:
+            assert await begun.get() == "leaves"
+            begun.put_nowait("leaves")
+        stays = asyncio.ensure_future(
+            session.call(
+                declaration[1], (), with_context=False, path="", perform=performer("stays")
+            )
         )
         assert {await begun.get(), await begun.get()} == {"leaves", "stays"}
         leaves.cancel()
@@ -147,6 +158,31 @@ async def test_who_leaves_a_call_ends_its_effects_and_no_others() -> None:
         assert ended == ["leaves"]
         go.set()
         assert await stays == "woke"
+
+
+async def test_who_comes_while_the_first_call_waits_has_a_result_before_and_after_its_end() -> None:
+    waits = asyncio.Event()
+
+    async def wait(effect: Effect, key: str) -> None:
+        await waits.wait()
+
+    async with opened() as (session, declaration):
+        session.load(declaration)
+        first = asyncio.ensure_future(
+            session.call(
+                declaration[1], (), with_context=False, path="", perform=wait, is_first=True
+            )
+        )
+
+        async def second() -> JSON:
+            return await session.call(
+                declaration[2], (), with_context=False, path="x", perform=reading("two ")
+            )
+
+        assert await second() == ["two a", "two b"]
+        waits.set()
+        assert await first == "woke"
+        assert await second() == ["two a", "two b"]
 
 
 async def test_a_script_that_is_ended_fails_everybody_who_waits_for_it() -> None:
