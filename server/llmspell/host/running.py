@@ -76,8 +76,10 @@ class Running:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a cast is under way, or about to be."""
-        return bool(self._resuming) or any(handle.is_at_work for handle in self._handles.values())
+        """Whether a cast is under way, or about to be, or has ended and was not looked at yet."""
+        return bool(self._resuming) or any(
+            handle.task is not None for handle in self._handles.values()
+        )
 
     def next_due(self) -> float | None:
         """Return when the next parked run goes on by itself, or None."""
