@@ -94,8 +94,7 @@ async def test_a_reader_goes_on_where_it_says_it_was() -> None:
     async with reading(stream) as wire:
         await wire.until(lambda: wire.has_ended)
     assert len(wire.data) == 5
-    stream.rewind(3)
-    async with reading(stream) as wire:
+    async with reading(stream, after=3) as wire:
         await wire.until(lambda: wire.has_ended)
     assert wire.data == [b"3", b"4"]
 
@@ -108,6 +107,18 @@ async def test_the_newest_reader_is_written_to_and_after_it_the_one_before() -> 
             await new.until(lambda: new.data == [b"1"])
         stream.add(b"2")
         await old.until(lambda: old.data == [b"2"])
+
+
+async def test_who_comes_back_gets_what_a_lost_connection_took_meanwhile() -> None:
+    stream = EventStream("s")
+    stream.add(b"1")
+    async with reading(stream) as lost:
+        await lost.until(lambda: lost.data == [b"1"])
+        stream.add(b"2")  # the lost connection has its turn before the new one
+        stream.end()
+        async with reading(stream, after=1) as back:
+            await back.until(lambda: back.has_ended)
+    assert back.data == [b"2"]
 
 
 async def test_with_too_many_readers_the_oldest_is_let_go() -> None:
@@ -125,8 +136,7 @@ async def test_the_first_event_gives_an_id_to_come_back_with(number: int) -> Non
     stream = EventStream("s")
     for _ in range(number):
         stream.add(b"x")
-    stream.rewind(number)
-    async with reading(stream, is_primed=True) as wire:
+    async with reading(stream, is_primed=True, after=number) as wire:
         await wire.until(lambda: wire.body)
     first, _, rest = wire.body.partition(b"\n")
     assert first == b"id: s.%d" % number

@@ -269,7 +269,7 @@ class LegacyHttp:
         Args:
             gate: Says when the client may be told no more.
         """
-        stream = session.standalone
+        stream, after = session.standalone, None
         last = request.headers.get(LAST_EVENT_HEADER)
         if last:
             found = session.find_stream(last)
@@ -278,9 +278,11 @@ class LegacyHttp:
                 stream.add(_lost(session.request_of(last)))
                 stream.end()
             else:
-                stream = found
+                stream, after = found
         reader = Reader()
-        writer = asyncio.ensure_future(stream.write(request.send, head_of(session), reader=reader))
+        writer = asyncio.ensure_future(
+            stream.write(request.send, head_of(session), reader=reader, after=after)
+        )
         gone = asyncio.ensure_future(_gone(request))
 
         def outlive() -> None:

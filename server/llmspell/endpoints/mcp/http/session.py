@@ -116,18 +116,20 @@ class Session:
 
     # -- streams that are read again
 
-    def find_stream(self, event_id: str) -> EventStream | None:
-        """Return the stream an event was of, set back to what came after it; None when it is gone.
+    def find_stream(self, event_id: str) -> tuple[EventStream, int | None] | None:
+        """Return the stream an event was of, and its number there; None when the stream is gone.
 
-        The stream of what no request asked for is always there.
+        The stream of what no request asked for is always there, an event of an earlier process
+        has no number in it.
         """
         name, _, number = event_id.rpartition(".")
         stream = self._stream_named(name)
-        if stream is not None and number.isascii() and number.isdigit():
-            stream.rewind(int(number[:18]))
-        elif stream is None and name.endswith(f".{_STANDALONE}"):
-            return self.standalone  # of an earlier process: what was on it is lost
-        return stream
+        if stream is not None:
+            is_number = number.isascii() and number.isdigit()
+            return stream, int(number[:18]) if is_number else None
+        if name.endswith(f".{_STANDALONE}"):
+            return self.standalone, None  # what was on it is lost
+        return None
 
     def _stream_named(self, name: str) -> EventStream | None:
         if name == self.standalone.name:

@@ -107,12 +107,14 @@ class EventStream:
         self.has_ended = True
         self._wake()
 
-    def rewind(self, number: int) -> None:
-        """Send everything after this event again, as far as it is kept."""
-        self._sent = min(number, self._number)
-
     async def write(
-        self, send: Send, head: Head, *, is_primed: bool = False, reader: Reader | None = None
+        self,
+        send: Send,
+        head: Head,
+        *,
+        is_primed: bool = False,
+        reader: Reader | None = None,
+        after: int | None = None,
     ) -> None:
         """Write the stream to a connection until it ends; a newer connection takes it over.
 
@@ -120,9 +122,14 @@ class EventStream:
             is_primed: Whether an event without data comes first, which gives the client an id
                 to come back with (2025-11-25; clients of before take it for a message).
             reader: What the connection leaves by before the stream has ended.
+            after: Number of the event after which it reads on, as far as events are kept; None =
+                it goes on where the connection before it was.
         """
         reader = reader or Reader()
         self._readers.append(reader)
+        if after is not None:
+            # From here on: a connection that is lost, and not known to be, takes nothing more.
+            self._sent = min(after, self._number)
         if len(self._readers) > MOST_READERS:
             self._readers.pop(0).leave()
         try:
