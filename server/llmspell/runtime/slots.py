@@ -92,7 +92,7 @@ class Slots:
         self._look_at(waiter.until)
         try:
             return await waiter.slot
-        except BaseException:
+        except BaseException:  # canceled, or closed: the slot it may have been given goes on
             slot = waiter.slot
             if waiter in queue:
                 queue.remove(waiter)

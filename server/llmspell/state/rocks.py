@@ -85,7 +85,7 @@ class RocksStore(VersionedStore):
         rows = RocksRows.open(Path(path))
         try:
             return cls(rows, clock=clock or SystemClock(), quotas=quotas or Quotas())
-        except BaseException:
+        except BaseException:  # whatever it is: the database must not stay locked
             rows.close()
             raise
 

@@ -297,6 +297,8 @@ class LuaScript(Generic[WorkerT]):
             elif isinstance(event, wire.MoreEvent):
                 return False
             elif isinstance(event, wire.FailedEvent):
+                if not isinstance(event.error.get("code"), str):
+                    raise ValueError("a failure without a code")
                 raise LlmspellError.from_value(event.error)
             elif self._covered is not None:
                 self._covered(event.file, event.lines, event.ran)

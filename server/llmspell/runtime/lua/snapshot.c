@@ -314,6 +314,8 @@ State *snapshot_new(void) {
 
 /* End a state and free all it has. */
 void snapshot_free(State *state) {
+  if (watched.state == state)
+    watched.state = NULL;
   free_beyond(state);
   munmap(state->arena, ARENA_BYTES);
   if (state->picture)
