@@ -17,11 +17,11 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import LOG_LEVEL_META_KEY, InitializeRequestParams
 from mcp_types.methods import validate_client_request
 
-from llmspell.endpoints.mcp.exchange import Client, NoBackChannel, client_of
+from llmspell.endpoints.mcp.exchange import Client, NoBackChannel
 from llmspell.endpoints.mcp.http.message import Message, is_object
 from llmspell.endpoints.mcp.http.rules import Clients
 from llmspell.endpoints.mcp.results import stamped
-from llmspell.endpoints.mcp.sdk_exchange import caller_at
+from llmspell.endpoints.mcp.sdk_exchange import caller_at, client_said
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.endpoints.mcp.streams import Piped
 from llmspell.values import JSON, Object
@@ -139,10 +139,7 @@ class PipedCalls:
         said = connection.client_params
         if said is not None and said is not self._said:
             self._said = said
-            self._client = client_of(
-                said.client_info.model_dump(by_alias=True),
-                said.capabilities.model_dump(by_alias=True, exclude_none=True),
-            )
+            self._client = client_said(said.client_info, said.capabilities)
         return self._client
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from mcp.server.context import ServerRequestContext
 from mcp.shared.dispatcher import Outbound
 from mcp.shared.exceptions import MCPError, NoBackChannelError
-from mcp_types import INVALID_PARAMS, LOG_LEVEL_META_KEY
+from mcp_types import INVALID_PARAMS, LOG_LEVEL_META_KEY, ClientCapabilities, Implementation
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
@@ -40,7 +40,10 @@ class SdkExchange:
         self._context = context
         self._pipe = context.request if isinstance(context.request, Piped) else None
         self.is_modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-        self.client = _client(context)
+        said = context.session.client_params
+        self.client = client_said(
+            said.client_info if said is not None else None, context.session.client_capabilities
+        )
         self.meta: Object = dict(context.meta or {})
         self.caller = caller_at(_carried(context), self.client, self.meta, _http_session(context))
         asked = self.meta.get(LOG_LEVEL_META_KEY)
@@ -131,10 +134,9 @@ def _http_session(context: Context) -> str | None:
     return carrier.headers.get("mcp-session-id") if isinstance(carrier, Request) else None
 
 
-def _client(context: Context) -> Client:
-    said = context.session.client_params
-    capabilities = context.session.client_capabilities
+def client_said(info: Implementation | None, capabilities: ClientCapabilities | None) -> Client:
+    """Return the client that said this of itself, as the SDK has read it."""
     return client_of(
-        said.client_info.model_dump(by_alias=True) if said is not None else None,
+        info.model_dump(by_alias=True) if info is not None else None,
         capabilities.model_dump(by_alias=True, exclude_none=True) if capabilities else {},
     )
