@@ -254,3 +254,11 @@ async def test_what_is_no_json_does_not_get_in(house: Attacked, value: Any) -> N
 async def test_a_reply_without_a_bottom_ends_one_cast(house: Attacked) -> None:
     for opened in (b"\x91", b"\x81\xa1a", b"\xdc\x00\x01"):
         assert await cast(house, orders([framed(opened * 8000)])) == "limit.worker_died"
+
+
+@pytest.mark.parametrize("error", [{}, {"code": 5}, {"message": "no code"}])
+async def test_a_failure_without_a_code_ends_one_cast(
+    house: Attacked, error: dict[str, Any]
+) -> None:
+    ended = await cast(house, orders([events(["failed", error])]))
+    assert ended == "limit.worker_died"
