@@ -31,7 +31,7 @@ RUN     := $(VENV)/.run-time
 DEV     := $(VENV)/.development
 CLIENTS := tests/interop/node_modules/.installed
 # Compiled when the package is installed.
-SNAPSHOT := server/llmspell/runtime/lua/snapshot.c
+NATIVE  := $(wildcard server/llmspell/runtime/lua/*.[ch])
 
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
@@ -109,7 +109,7 @@ build: $(DEV) ## make the wheel and the source distribution in dist/
 	$(BIN)/hatchling build
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) dist tests/interop/node_modules $(dir $(SNAPSHOT))*.so
+	rm -rf $(VENV) dist tests/interop/node_modules server/llmspell/runtime/lua/*.so
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -117,12 +117,12 @@ $(BIN)/python:
 
 # The editable install runs the build backend, so the backend is in both locks: nothing is
 # downloaded that has no hash.
-$(RUN): requirements.txt pyproject.toml hatch_build.py $(SNAPSHOT) | $(BIN)/python
+$(RUN): requirements.txt pyproject.toml hatch_build.py $(NATIVE) | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): requirements-dev.txt pyproject.toml hatch_build.py $(SNAPSHOT) | $(BIN)/python
+$(DEV): requirements-dev.txt pyproject.toml hatch_build.py $(NATIVE) | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(RUN) $@

@@ -17,7 +17,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 DIRECTORY = Path("server/llmspell/runtime/lua")
-SOURCE, LIBRARY = DIRECTORY / "snapshot.c", DIRECTORY / "libsnapshot.so"
+LIBRARY = DIRECTORY / "libnative.so"
 
 
 class Hook(BuildHookInterface[Any]):
@@ -26,7 +26,7 @@ class Hook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile it; `version` is "editable" for an installation of the checkout itself."""
         root = Path(self.root)
-        if not compile_library(root / SOURCE, root / LIBRARY):
+        if not compile_library(sorted((root / DIRECTORY).glob("*.c")), root / LIBRARY):
             self.app.display_warning(f"no C compiler: {LIBRARY} is left out")
             return
         if version != "editable":
@@ -37,16 +37,16 @@ class Hook(BuildHookInterface[Any]):
             build_data["force_include"][str(root / LIBRARY)] = str(LIBRARY.relative_to("server"))
 
 
-def compile_library(source: Path, library: Path) -> bool:
+def compile_library(sources: list[Path], library: Path) -> bool:
     """Return whether there is a library now. Nothing of an earlier build is left otherwise.
 
     Raises:
-        CalledProcessError: There is a compiler, and it refuses the source.
+        CalledProcessError: There is a compiler, and it refuses a source.
     """
     library.unlink(missing_ok=True)
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if sys.platform == "win32" or not compiler:
         return False
     command = [*compiler.split(), "-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared"]
-    subprocess.run([*command, str(source), "-o", str(library), "-ldl"], check=True)
+    subprocess.run([*command, *map(str, sources), "-o", str(library), "-ldl"], check=True)
     return True

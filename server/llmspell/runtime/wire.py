@@ -236,12 +236,20 @@ def packet(kind: int, payload: bytes = b"") -> bytes:
 
 
 class Reader:
-    """Reads packets from a blocking socket. For the worker's side."""
+    """Reads packets from a blocking socket. For the worker's side.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        received: What has come from it already.
+    """
+
+    def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
-        self._unread = b""
+        self._unread = received
         self._at = 0
+
+    def unread(self) -> bytes:
+        """Return what has been received and not been asked for."""
+        return self._unread[self._at :]
 
     def exactly(self, size: int) -> bytes | None:
         """Return `size` bytes, or None when the other side is gone; blocks."""

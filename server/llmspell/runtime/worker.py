@@ -32,11 +32,18 @@ def run(sock: socket.socket, cells: Cells, zygote_pid: int) -> None:
     (memory,) = wire.ROOM.unpack(head)
     jail.confine(memory, sock.fileno())
     jail.lock_down(sock.fileno())
-    _serve(sock, reader, cells)
-
-
-def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells) -> None:
     program = b""
+    if cells.restorable is not None:
+        left = cells.restorable.serve(sock.fileno(), reader.unread())
+        if left is None:
+            return
+        program, received = left
+        reader = wire.Reader(sock, received)
+    _serve(sock, reader, cells, program)
+
+
+def _serve(sock: socket.socket, reader: wire.Reader, cells: Cells, program: bytes) -> None:
+    """Serve scripts in states of any kind. Where states are set back, most never come here."""
     cell: Cell | SnapshotCell | None = None
     suicide_seconds = 0.0  # of CPU time
     while (packet := reader.packet()) is not None:

@@ -21,7 +21,7 @@ import msgspec
 from llmspell.runtime import jail, wire, worker
 from llmspell.runtime.lua.cell import compile_kernel
 from llmspell.runtime.lua.cells import Cells
-from llmspell.runtime.lua.snapshot import handle_alarm, missing_library
+from llmspell.runtime.lua.native import handle_alarm, missing_library
 
 _WARM = b"return { os.date('*t', 0), os.date('%c', 0), os.time(), ('%.14g'):format(0.1) }"
 

@@ -704,6 +704,18 @@ class TestEffects:
         )
         assert value == ["s", "k", False]
 
+    async def test_coroutines_work_while_the_file_is_loading(self, lua: Bench) -> None:
+        outcome = await lua.call(
+            """
+            local squares = {}
+            for n in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i * i) end end) do
+              squares[#squares + 1] = n
+            end
+            return function() return squares end
+            """
+        )
+        assert outcome.value == [1, 4, 9]
+
     async def test_a_coroutine_that_waits_cannot_be_resumed_by_another_task(
         self, lua: Bench
     ) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from llmspell.runtime import wire
 from llmspell.runtime.lua.cell import Cell, compile_kernel
 from llmspell.runtime.lua.cells import Cells
-from llmspell.runtime.lua.snapshot import SnapshotCell, missing_library
+from llmspell.runtime.lua.native import missing_library
+from llmspell.runtime.lua.snapshot import SnapshotCell
 from tests.support.frames import events_of
 
 KERNEL = compile_kernel()
@@ -163,7 +164,7 @@ shutil.copytree(Path(llmspell.__file__).parent, target, ignore=shutil.ignore_pat
 for name in [name for name in sys.modules if name.split(".")[0] == "llmspell"]:
     del sys.modules[name]
 sys.path.insert(0, {str(tmp_path)!r})
-from llmspell.runtime.lua.snapshot import missing_library
+from llmspell.runtime.lua.native import missing_library
 assert str(Path({str(tmp_path)!r})) in missing_library(), missing_library()
 """
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)

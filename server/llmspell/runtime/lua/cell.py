@@ -56,7 +56,7 @@ class Cell:
         )
         main, *parts = kernel
         made = self._runtime.execute(main, hook_seconds, *parts, name=b"=llmspell", mode=b"b")
-        self._begin, self._put, self._pump, self._last_words, _, self._kept = made
+        self._begin, self._put, self._pump, self._last_words, _, _, self._kept = made
         self._heap_bytes = 0
 
     def begin(self, program: bytes, *, heap_bytes: int, message_bytes: int) -> None:

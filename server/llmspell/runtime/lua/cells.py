@@ -16,8 +16,9 @@ class Cells:
 
     def __init__(self, kernel: Kernel, *, set_back: bool) -> None:
         self._kernel = kernel
-        self._restorable = SnapshotCell(kernel) if set_back else None
-        self._ready: Cell | SnapshotCell | None = self._restorable or Cell(kernel)
+        self.restorable = SnapshotCell(kernel) if set_back else None
+        """The state that is set back, if there is one."""
+        self._ready: Cell | SnapshotCell | None = self.restorable or Cell(kernel)
 
     def take(self, *, hook_seconds: float) -> Cell | SnapshotCell:
         """Return the state of the next script.
@@ -25,7 +26,7 @@ class Cells:
         Args:
             hook_seconds: See `Cell`; another than 0 is another kind of state.
         """
-        if hook_seconds and self._restorable is not None:
+        if hook_seconds and self.restorable is not None:
             return SnapshotCell(self._kernel, hook_seconds=hook_seconds)
         ready, self._ready = self._ready, None
         if ready is None or hook_seconds:
@@ -34,6 +35,6 @@ class Cells:
 
     def renew(self) -> None:
         """Make the next state ready. Call it when the script's is used no more and let go of."""
-        if self._restorable is not None:
-            self._restorable.restore()
-        self._ready = self._restorable or Cell(self._kernel)
+        if self.restorable is not None:
+            self.restorable.restore()
+        self._ready = self.restorable or Cell(self._kernel)

@@ -68,8 +68,8 @@ function coroutines.yield(...)
     local where, advice = tasks.callback()
     error("coroutine.yield cannot be called inside " .. where .. ": " .. advice, 2)
   end
-  local scope = tasks.current.scope
-  if rawequal(scope.thread, co_running()) then -- what comes after it would count as inside
+  local scope = tasks.current and tasks.current.scope -- none while the file is loading
+  if scope and rawequal(scope.thread, co_running()) then -- what comes after it would count as inside
     error("coroutine.yield cannot leave the function of " .. scope.title, 2)
   end
   return co_yield(...)

@@ -85,13 +85,19 @@ local function function_free(value) return codec.encode(value) end
 ---------------------------------------------------------------- messages
 
 local program -- name, source and modules, as a frame until the first message needs it
+local ahead -- the declaration as bytes, when the file was loaded before its script came
 
--- Returns the file's top level as a function.
-local function prepare(start)
-  program = codec.read_frame(program)[1]
+-- Takes what differs from script to script of a program.
+local function take(start)
   context = start.context
   tasks.host_calls, tasks.steps = start.host_calls, start.steps
-  sandbox.prepare(context, program.modules, smatch(program.name, "^(.*/)[^/]*$") or "")
+  sandbox.prepare(context)
+end
+
+-- Returns the file's top level as a function. It can tell no script of its program from another.
+local function top_level()
+  program = codec.read_frame(program)[1]
+  sandbox.add_modules(program.modules or {}, smatch(program.name, "^(.*/)[^/]*$") or "")
   errors.main_file = program.name
   return errors.load(program.name, program.source, S)
 end
@@ -130,8 +136,10 @@ function handlers.load(message, problem)
   if problem then
     return tasks.fail({ code = "input.invalid", message = "the run's context cannot be passed on: " .. problem })
   end
+  take(start)
+  if ahead then return tasks.emit("\x91" .. codec.encode("loaded")) end
   prelude.named = start.expected == nil and {} or nil
-  local ok, declaration = run_loading(function() return prepare(start)() end)
+  local ok, declaration = run_loading(function() return top_level()() end)
   if not ok then return end
   local bytes, problem = codec.encode(declaration, true)
   if not bytes then
@@ -161,7 +169,8 @@ end
 function handlers.main(message, problem)
   local start = message[2]
   local chunk
-  if not run_loading(function() chunk = prepare(start) end) then return end
+  take(start)
+  if not run_loading(function() chunk = top_level() end) then return end
   if problem then
     return tasks.refuse(0, { code = "input.invalid", message = "the input cannot be passed on: " .. problem })
   end
@@ -225,12 +234,32 @@ local K = {}
 function K.put(frame) inbox = frame end
 
 -- Takes the script's program and the limit of a frame; comes before the first frame.
-function K.begin(frame, bytes) program, tasks.message_bytes = frame, tointeger(bytes) end
+function K.begin(frame, bytes)
+  if not ahead then program = frame end
+  tasks.message_bytes = tointeger(bytes)
+end
 
--- Handles the frame in the inbox, one message at a time, and returns a frame of events.
+-- Loads the program's file before any script of it has come. Returns whether that was possible.
+function K.load()
+  local ok, declaration = run_loading(function() return top_level()() end)
+  if ok then ahead = codec.encode(declaration, true) end
+  return ahead ~= nil
+end
+
+-- Returns whether the first message of a script is the one that `K.load` did the work of.
+local function is_ahead_of(message)
+  return message ~= nil and message[1] == "load" and message[2].expected == ahead
+end
+
+local is_first = true -- no frame has come
+
+-- Handles the frame in the inbox, one message at a time, and returns a frame of events; or nil,
+-- and has done nothing, where another script was to come.
 function K.pump()
   local messages, problems = codec.read_frame(inbox)
   inbox = nil
+  if ahead and is_first and not is_ahead_of(messages[1]) then return nil end
+  is_first = false
   if guard then guard.start() end
   for i = 1, #messages do
     if tasks.fatal then break end
@@ -276,4 +305,4 @@ K.kept = { "debug", "traceback", "not enough memory" }
 local globals = _G
 for name in next, globals do rawset(globals, name, nil) end
 
-return K.begin, K.put, K.pump, K.last_words, K.complete, K.kept
+return K.begin, K.put, K.pump, K.last_words, K.load, K.complete, K.kept

@@ -234,11 +234,10 @@ S.require = modules.require
 
 local sandbox = { environment = S }
 
--- Takes what differs from cast to cast: the seed, the time and the project's modules.
-function sandbox.prepare(context, sources, directory)
+-- Takes what differs from cast to cast: the seed and the time.
+function sandbox.prepare(context)
   cast.seed, started = context.seed or "", context.now or 0.0
   tasks.now = started
-  sandbox.add_modules(sources or {}, directory)
 end
 
 -- Takes modules that `require` is to find; one that it knows stays as it is.

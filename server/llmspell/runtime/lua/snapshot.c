@@ -7,63 +7,33 @@
  * whatever a script has done since. Blocks that find no room in the arena come
  * from malloc, are listed, and are freed when the state is set back.
  *
- * A plain C library, called through ctypes, that needs neither Python's headers
- * nor Lua's: it uses the Lua inside lupa through that library's public functions
- * (Lua 5.4 Reference Manual, 4), and nothing of Lua's inner structures. A state
- * must be at rest when it is set back: no Lua function may be under way.
+ * There may be a second picture, of the state ahead: with the file of one program
+ * loaded, which nothing but its text decides. The scripts of that program begin there.
  *
- * It also finds the author's line in a script that does not come out of a C
- * function, where no hook of Lua's is called.
+ * A plain C library, called through ctypes, that needs neither Python's headers
+ * nor Lua's: it uses the Lua inside lupa through that library's public functions,
+ * and nothing of Lua's inner structures. A state must be at rest when it is set
+ * back: no Lua function may be under way.
  *
  * What returns an int returns 0, or a Lua status: 4 is LUA_ERRMEM.
  */
 
 #define _DEFAULT_SOURCE
+#include "native.h"
+
 #include <dlfcn.h>
-#include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-typedef struct lua_State lua_State;
-typedef void *(*lua_Alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
-
-/* lua_Debug (lua.h). */
-typedef struct {
-  int event;
-  const char *name, *namewhat, *what, *source;
-  size_t srclen;
-  int currentline;
-  char rest[256]; /* more than Lua has there */
-} Activation;
-
-/* What is used of Lua. */
-static struct {
-  lua_State *(*newstate)(lua_Alloc, void *);
-  double (*version)(lua_State *);
-  void (*openlibs)(lua_State *);
-  int (*loadbufferx)(lua_State *, const char *, size_t, const char *, const char *);
-  int (*pcallk)(lua_State *, int, int, int, ptrdiff_t, void *);
-  const char *(*pushlstring)(lua_State *, const char *, size_t);
-  void (*pushnumber)(lua_State *, double);
-  void (*pushvalue)(lua_State *, int);
-  const char *(*tolstring)(lua_State *, int, size_t *);
-  void (*settop)(lua_State *, int);
-  int (*getstack)(lua_State *, int, Activation *);
-  int (*getinfo)(lua_State *, const char *, Activation *);
-  const char *(*getlocal)(lua_State *, const Activation *, int);
-  lua_State *(*tothread)(lua_State *, int);
-} lua;
+Lua lua;
 
 /* -- memory */
 
 enum {
-  ARENA_BYTES = 2 << 20, /* a few times what a state with every part loaded needs */
+  ARENA_BYTES = 2 << 20,   /* a few times what a state with every part loaded needs */
+  MOST_AHEAD = 256 << 10,  /* bytes more than that a program's file may need: all are copied back */
   UNIT = 16,             /* alignment of a block, and the step between two sizes */
   SIZES = 64,            /* larger blocks than UNIT * SIZES are not used again in the arena */
 };
@@ -82,14 +52,21 @@ typedef struct {
   Free *unused[SIZES]; /* by size */
 } Memory;
 
-typedef struct State {
+typedef struct {
+  char *bytes; /* of the arena; NULL: none was taken */
+  Memory memory;
+} Picture;
+
+struct State {
   char *arena;
-  char *picture; /* NULL: none was taken */
-  size_t limit;  /* of `memory.used`; 0 = none */
-  Memory memory, pictured;
-  Beyond beyond; /* head of a ring */
+  size_t limit; /* of `memory.used`; 0 = none */
+  Memory memory;
+  int is_filling; /* whether a picture is going to be taken */
+  Picture fresh, ahead;
+  const Picture *current; /* what the state is set back to */
+  Beyond beyond;          /* head of a ring */
   lua_State *L;
-} State;
+};
 
 static int is_inside(const State *state, const void *block) {
   return (uintptr_t)block - (uintptr_t)state->arena < ARENA_BYTES;
@@ -104,8 +81,8 @@ static void *take(State *state, size_t bytes) {
     state->memory.unused[count - 1] = block->next;
     return block;
   }
-  /* What is large and comes after the picture is outside, where realloc can let it grow. */
-  if ((count <= SIZES || !state->picture) &&
+  /* What is large and in no picture is outside, where realloc can let it grow. */
+  if ((count <= SIZES || state->is_filling) &&
       count * UNIT <= (size_t)(state->arena + ARENA_BYTES - state->memory.top)) {
     char *block = state->memory.top;
     state->memory.top += count * UNIT;
@@ -193,7 +170,7 @@ static void *map(void) {
 /* -- calls */
 
 /* Where the kernel's functions are on the stack. */
-enum { BEGIN = 1, PUT, PUMP, LAST_WORDS, COMPLETE };
+enum { BEGIN = 1, PUT, PUMP, LAST_WORDS, LOAD, COMPLETE };
 
 static void push(State *state, const char *bytes, size_t size) {
   lua.pushlstring(state->L, bytes, size);
@@ -204,71 +181,26 @@ static int call(State *state, int arguments, int results) {
   return lua.pcallk(state->L, arguments, results, 0, 0, NULL);
 }
 
-/* -- where a script is */
+/* -- pictures */
 
-enum { MOST_FRAMES = 1000, MOST_THREADS = 200, MOST_PLACE = 1024 };
+static size_t in_use(const State *state) { return (size_t)(state->memory.top - state->arena); }
 
-static struct {
-  State *state; /* NULL: nobody wants to know */
-  int socket;
-} watched;
-
-/* Write "file:line" of the innermost frame of an author's file, if there is one. */
-static void find_place(lua_State *L, char *place) {
-  Activation frame;
-  for (int level = 0; level < MOST_FRAMES && lua.getstack(L, level, &frame); level++) {
-    lua.getinfo(L, "Sl", &frame);
-    if (frame.source[0] == '@' && frame.currentline > 0) {
-      snprintf(place, MOST_PLACE, "%s:%d", frame.source + 1, frame.currentline);
-      return;
-    }
-  }
+/* Take a picture of the state as it is. Returns 0, or LUA_ERRMEM. */
+static int take_picture(State *state, Picture *picture) {
+  /* What lies outside of the arena would be missing. */
+  if (state->beyond.next != &state->beyond)
+    return OUT_OF_MEMORY;
+  if (!picture->bytes && !(picture->bytes = map()))
+    return OUT_OF_MEMORY;
+  mprotect(picture->bytes, ARENA_BYTES, PROT_READ | PROT_WRITE);
+  memcpy(picture->bytes, state->arena, in_use(state));
+  mprotect(picture->bytes, ARENA_BYTES, PROT_READ); /* nothing a script breaks may last */
+  picture->memory = state->memory;
+  state->current = picture;
+  return 0;
 }
 
-/* Return the coroutine that this one has resumed, or NULL. */
-static lua_State *resumed(lua_State *L) {
-  Activation frame;
-  if (!lua.getstack(L, 0, &frame))
-    return NULL;
-  lua.getinfo(L, "S", &frame);
-  if (frame.what[0] != 'C' || !lua.getlocal(L, &frame, 1))
-    return NULL;
-  return lua.tothread(L, -1);
-}
-
-/* SIGPROF: tell where the watched script is, in a reply of its worker, and end the process.
- *
- * The state is looked at in the middle of whatever it does; nothing runs in it any more. Should
- * that fail, the process ends without a reply, as it does when nobody watches.
- */
-static void tell_place(int number) {
-  (void)number;
-  static char reply[MOST_PLACE + 64], place[MOST_PLACE];
-  if (!watched.state)
-    _exit(1);
-  lua_State *L = watched.state->L;
-  for (int depth = 0; L && depth < MOST_THREADS; depth++) {
-    find_place(L, place);
-    L = resumed(L);
-  }
-  /* The frame [["failed", {code, where}]], see wire.py; before it, its length and no CPU time. */
-  static const char head[] = "\x91\x92\xa6" "failed" "\x82\xa4" "code" "\xb0" "limit.wall_clock"
-                             "\xa5" "where" "\xda";
-  size_t length = strlen(place), size = sizeof head - 1 + 2 + length;
-  unsigned char *end = (unsigned char *)reply;
-  for (int i = 0; i < 12; i++)
-    *end++ = i < 4 ? (unsigned char)(size >> 8 * i) : 0;
-  memcpy(end, head, sizeof head - 1);
-  end += sizeof head - 1;
-  *end++ = (unsigned char)(length >> 8);
-  *end++ = (unsigned char)length;
-  memcpy(end, place, length);
-  if (length)
-    send(watched.socket, reply, 12 + size, 0);
-  _exit(1);
-}
-
-/* -- what Python calls */
+/* -- what Python and the worker call */
 
 /* Find Lua in a library. Returns 0, or 1 when it does not offer what is needed. */
 int snapshot_find(const char *library) {
@@ -283,9 +215,10 @@ int snapshot_find(const char *library) {
       {&lua.openlibs, "luaL_openlibs"},      {&lua.loadbufferx, "luaL_loadbufferx"},
       {&lua.pcallk, "lua_pcallk"},           {&lua.pushlstring, "lua_pushlstring"},
       {&lua.pushnumber, "lua_pushnumber"},   {&lua.pushvalue, "lua_pushvalue"},
-      {&lua.tolstring, "lua_tolstring"},     {&lua.settop, "lua_settop"},
-      {&lua.getstack, "lua_getstack"},       {&lua.getinfo, "lua_getinfo"},
-      {&lua.getlocal, "lua_getlocal"},       {&lua.tothread, "lua_tothread"},
+      {&lua.tolstring, "lua_tolstring"},     {&lua.toboolean, "lua_toboolean"},
+      {&lua.settop, "lua_settop"},           {&lua.getstack, "lua_getstack"},
+      {&lua.getinfo, "lua_getinfo"},         {&lua.getlocal, "lua_getlocal"},
+      {&lua.tothread, "lua_tothread"},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     void *found = dlsym(handle, functions[i].name);
@@ -302,6 +235,7 @@ State *snapshot_new(void) {
   if (!state)
     return NULL;
   state->beyond.next = state->beyond.previous = &state->beyond;
+  state->is_filling = 1;
   state->memory.top = state->arena = map();
   state->L = state->arena ? lua.newstate(allocate, state) : NULL;
   if (!state->L) {
@@ -314,14 +248,17 @@ State *snapshot_new(void) {
 
 /* End a state and free all it has. */
 void snapshot_free(State *state) {
-  if (watched.state == state)
-    watched.state = NULL;
+  place_forget(state);
   free_beyond(state);
   munmap(state->arena, ARENA_BYTES);
-  if (state->picture)
-    munmap(state->picture, ARENA_BYTES);
+  if (state->fresh.bytes)
+    munmap(state->fresh.bytes, ARENA_BYTES);
+  if (state->ahead.bytes)
+    munmap(state->ahead.bytes, ARENA_BYTES);
   free(state);
 }
+
+lua_State *snapshot_lua(const State *state) { return state->L; }
 
 /* Put a compiled chunk on the stack, to be run with what is pushed next. */
 int snapshot_load(State *state, const char *chunk, size_t size) {
@@ -340,48 +277,65 @@ int snapshot_take(State *state) {
   int status = call(state, 0, 0); /* COMPLETE, which is on top */
   if (status)
     return status;
-  size_t size = (size_t)(state->memory.top - state->arena);
-  /* What lies outside of the arena would be missing. */
-  if (state->picture || state->beyond.next != &state->beyond || !(state->picture = map()))
-    return 4;
-  memcpy(state->picture, state->arena, size);
-  state->pictured = state->memory;
-  mprotect(state->picture, ARENA_BYTES, PROT_READ); /* nothing a script breaks may last */
-  return 0;
+  state->is_filling = 0;
+  return take_picture(state, &state->fresh);
 }
 
-/* Set the state back to the picture, and free all that came after it. */
+/* Set the state back to the picture taken last, and free all that came after it. */
 void snapshot_restore(State *state) {
   free_beyond(state);
-  state->memory = state->pictured;
-  memcpy(state->arena, state->picture, (size_t)(state->memory.top - state->arena));
+  state->memory = state->current->memory;
+  memcpy(state->arena, state->current->bytes, in_use(state));
   state->limit = 0;
 }
 
 /* Tell where a state lies that was set back, and how much of it there is. */
 const char *snapshot_image(State *state, size_t *size) {
-  *size = (size_t)(state->memory.top - state->arena);
+  *size = in_use(state);
   return state->arena;
 }
 
 /* Give the kernel a program and the limit of a frame in bytes. */
 int snapshot_begin(State *state, const char *program, size_t size, double message_bytes) {
-  lua.settop(state->L, LAST_WORDS);
+  lua.settop(state->L, LOAD);
   lua.pushvalue(state->L, BEGIN);
   push(state, program, size);
   lua.pushnumber(state->L, message_bytes);
   return call(state, 2, 0);
 }
 
+/* Load the file of the program the state was given, and take a picture of that.
+ *
+ * Returns whether there is one: then the state may serve a script of this program, and is set back
+ * to where the file is loaded. Otherwise it must be set back before it is used.
+ */
+int snapshot_load_ahead(State *state, size_t heap_bytes) {
+  lua.settop(state->L, LOAD);
+  lua.pushvalue(state->L, LOAD);
+  state->limit = heap_bytes;
+  state->is_filling = 1;
+  int status = call(state, 0, 1);
+  state->limit = 0;
+  state->is_filling = 0;
+  int is_loaded = status == 0 && lua.toboolean(state->L, -1);
+  lua.settop(state->L, LOAD);
+  size_t most = (size_t)(state->fresh.memory.top - state->arena) + MOST_AHEAD;
+  return is_loaded && in_use(state) <= most && take_picture(state, &state->ahead) == 0;
+}
+
+/* Have the state set back to where no file is loaded. */
+void snapshot_forget(State *state) { state->current = &state->fresh; }
+
 /* Give the kernel a frame and run it until everything waits.
  *
  * The frame goes in without a limit of memory: an allocation that fails outside of a
  * protected call would end the process. The reply, or the message of an error, lies in the
- * state until the next call.
+ * state until the next call. Returns NOT_AHEAD, and has done nothing, when the frame does not
+ * begin a script of the file that is loaded.
  */
 int snapshot_exchange(State *state, const char *frame, size_t size, size_t heap_bytes,
                       const char **reply, size_t *reply_size) {
-  lua.settop(state->L, LAST_WORDS);
+  lua.settop(state->L, LOAD);
   lua.pushvalue(state->L, PUT);
   push(state, frame, size);
   int status = call(state, 1, 0);
@@ -390,24 +344,14 @@ int snapshot_exchange(State *state, const char *frame, size_t size, size_t heap_
     state->limit = heap_bytes;
     status = call(state, 0, 1);
     state->limit = 0;
-    if (status == 4) {
-      lua.settop(state->L, LAST_WORDS);
+    if (status == OUT_OF_MEMORY) {
+      lua.settop(state->L, LOAD);
       lua.pushvalue(state->L, LAST_WORDS);
       status = call(state, 0, 1);
     }
   }
   *reply = lua.tolstring(state->L, -1, reply_size);
-  return *reply ? status : 1;
-}
-
-/* Handle SIGPROF here: it ends the process, as its default does. */
-int snapshot_handle_alarm(void) {
-  struct sigaction action = {.sa_handler = tell_place};
-  return sigaction(SIGPROF, &action, NULL);
-}
-
-/* Have SIGPROF tell first, in a reply to this socket, where a script is. */
-void snapshot_watch(State *state, int socket) {
-  watched.state = state;
-  watched.socket = socket;
+  if (status == 0 && !*reply)
+    return NOT_AHEAD;
+  return status;
 }

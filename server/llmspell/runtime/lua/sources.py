@@ -41,7 +41,7 @@ PARTS = CORE + LATER
 
 _DIRECTORY = Path(__file__).parent
 
-LIBRARY = _DIRECTORY / "libsnapshot.so"
+LIBRARY = _DIRECTORY / "libnative.so"
 """The C library that sets states back; see `snapshot`. It is not there without a compiler."""
 
 
