@@ -8,8 +8,10 @@ import itertools
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Protocol
+
+from llmspell.deadlines import Deadlines, Timeout
 
 LOOK_SECONDS = 30.0
 """Longest time that is waited before the wall clock is looked at again."""
@@ -83,6 +85,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._sleepers: _Sleepers | None = None
+        self._deadlines: Deadlines | None = None
 
     def time(self) -> float:
         """Return the wall time in seconds since 1970, UTC."""
@@ -114,7 +117,12 @@ class SystemClock:
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return a context that raises `TimeoutError` when its body takes longer; None = never."""
-        return asyncio.timeout(seconds)
+        if seconds is None:
+            return nullcontext()
+        loop = asyncio.get_running_loop()
+        if self._deadlines is None or self._deadlines.loop is not loop:
+            self._deadlines = Deadlines(loop)
+        return Timeout(self._deadlines, seconds)
 
     @asynccontextmanager
     async def _timeout_at(self, time: float) -> AsyncGenerator[None]:

@@ -237,7 +237,7 @@ async def test_a_manual_clock_ends_what_waits_for_a_wall_time() -> None:
 
 async def test_the_machines_clock_wakes_those_who_are_due_at_once_a_few_at_a_time() -> None:
     clock, turns, woken = SystemClock(), Turns(), list[int]()
-    due = clock.time() + 0.3
+    due = clock.time() + 1.0  # all are asleep by then, however slow the machine is
 
     async def sleeper(number: int) -> None:
         await (clock.sleep_until(due) if number % 2 else clock.sleep(due - clock.time()))

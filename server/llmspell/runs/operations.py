@@ -398,3 +398,6 @@ _READERS: dict[str, Callable[[_Arguments], Effect]] = {
     "template": _template,
 }
 """Every operation by its name."""
+
+RECORDED = frozenset({"changed", "emit", "log", "progress"})
+"""Operations that are read as a `Record`."""

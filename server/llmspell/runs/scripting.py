@@ -27,7 +27,7 @@ from llmspell.effects.effect import (
 )
 from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanceled
 from llmspell.runs.journal import Journal
-from llmspell.runs.operations import read_operation
+from llmspell.runs.operations import RECORDED, read_operation
 from llmspell.runs.pacing import AT_ONCE, Pace
 from llmspell.runs.parking import Tree
 from llmspell.runtime.engine import Canceled, Finished, Noted, Requested, Script, ScriptEvent
@@ -36,7 +36,8 @@ from llmspell.values import JSON, FunctionRef
 log = logging.getLogger(__name__)
 
 Perform: TypeAlias = Callable[[Effect, str], Coroutine[Any, Any, Any]]
-"""Performs an effect that has this key: returns its result, or raises `LlmspellError`."""
+"""Performs an effect that has this key: returns its result, or raises `LlmspellError`. A `Record`
+is performed without waiting for anything."""
 
 BEGUN = "<"
 """What the mark of an effect that only began has behind its key."""
@@ -230,6 +231,9 @@ class ScriptSession:
             perform = self._performing.get(event.task)
             if perform is None:
                 return  # nobody waits for that call any more, so its script stays as it is
+            if event.operation in RECORDED:
+                self._record(event, perform)
+                return
             task = asyncio.get_running_loop().create_task(_perform(event, perform))
             self._effects[task] = event.task
             self._open[event.call] = task
@@ -251,29 +255,49 @@ class ScriptSession:
         self._canceled.discard(effect)
         is_unwanted = request.call in self._unwanted
         self._unwanted.discard(request.call)
-        if self._failure is not None:
-            return  # the script is gone
-        if self._journal.diverged is not None:
-            self._fail(self._journal.diverged)  # no script may catch it: it would go on wrongly
-            return
-        ok, value, mark = False, None, request.key
         if effect.cancelled():
-            if not is_unwanted:
-                return
-            self._journal.discard(request.key)
-            value = RunCanceled(
-                f"{request.operation} was canceled: another branch failed"
-            ).to_value()
-        elif (error := effect.exception()) is None:
-            ok = True
+            if is_unwanted and not self._is_over():
+                self._journal.discard(request.key)
+                told = f"{request.operation} was canceled: another branch failed"
+                self._tell(request, request.key, ok=False, value=RunCanceled(told).to_value())
+        elif (error := effect.exception()) is not None:
+            self._tell_failure(request, error)
+        elif not self._is_over():
             value, mark = effect.result()
-        elif isinstance(error, LlmspellError):
-            value = error.to_value()
-        elif isinstance(error, Continued):
+            self._tell(request, mark, ok=True, value=value)
+
+    def _record(self, request: Requested, perform: Perform) -> None:
+        """Perform what a script says of itself: no task is needed for what waits for nothing."""
+        performing = _perform(request, perform)
+        try:
+            performing.send(None)
+        except StopIteration as ended:
+            value, mark = ended.value
+            if not self._is_over():
+                self._tell(request, mark, ok=True, value=value)
+        except Exception as error:  # whatever it is, the script is told
+            self._tell_failure(request, error)
+        else:
+            performing.close()
+            self._tell_failure(request, InternalError("a record waits for something"))
+
+    def _is_over(self) -> bool:
+        """Return whether the script is gone. It is, once its journal says something else."""
+        if self._failure is None and self._journal.diverged is not None:
+            self._fail(self._journal.diverged)  # no script may catch it: it would go on wrongly
+        return self._failure is not None
+
+    def _tell_failure(self, request: Requested, error: BaseException) -> None:
+        if self._is_over():
+            return
+        if isinstance(error, Continued):
             self._fail(error)
             return
-        else:  # the script must get an answer, or it waits for ever
-            value = InternalError(f"{request.operation}: {error!r}").to_value()
+        if not isinstance(error, LlmspellError):  # the script must get an answer, or waits for ever
+            error = InternalError(f"{request.operation}: {error!r}")
+        self._tell(request, request.key, ok=False, value=error.to_value())
+
+    def _tell(self, request: Requested, mark: str | None, *, ok: bool, value: JSON) -> None:
         self._give(mark, partial(self._answer, request, ok, value))
 
     def _answer(self, request: Requested, ok: bool, value: JSON, now: float) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 Key: TypeAlias = tuple[str | int | bytes, ...]
 """An ordered key: compared part by part; a prefix sorts before what extends it."""
 
@@ -99,8 +101,7 @@ class CheckRange:
     """Keys with their versions, in ascending order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Write one key."""
 
     family: Family
@@ -110,16 +111,14 @@ class Put:
     """Unix time from which the key counts as absent: exact on read, removed from disk later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Delete one key; an absent one is no error."""
 
     family: Family
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class DeletePrefix:
+class DeletePrefix(msgspec.Struct, frozen=True):
     """Delete every key that extends `prefix`, and `prefix` itself."""
 
     family: Family

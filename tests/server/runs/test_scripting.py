@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmspell.clock import SystemClock
-from llmspell.effects.effect import Effect, ReadState, Sleep
-from llmspell.errors import LimitWallClock, SpecUnstable, SpellRaised, StateConflict
+from llmspell.effects.effect import Effect, ReadState, Record, Sleep
+from llmspell.errors import LimitHistory, LimitWallClock, SpecUnstable, SpellRaised, StateConflict
 from llmspell.runs.journal import Journal
 from llmspell.runs.pacing import Pace
 from llmspell.runs.parking import Tree
@@ -280,3 +280,46 @@ async def test_a_file_may_be_run_itself_with_effects_allowed() -> None:
         await session.close()
         await engine.close()
     assert ended["returned"] == {"got": 7}
+
+
+TALKS = """
+local function talk()
+  local told = {}
+  for i = 1, 3 do
+    local ok, problem = pcall(Log.info, "line " .. i)
+    told[i] = ok or problem.code
+  end
+  return told
+end
+return { talk }
+"""
+
+
+async def test_what_a_script_says_needs_no_task_and_is_told_in_order() -> None:
+    lines: list[str] = []
+
+    async def perform(effect: Effect, key: str) -> None:
+        assert isinstance(effect, Record)
+        assert asyncio.current_task() is caller  # no other was made for it
+        lines.append(effect.data["message"])
+        if len(lines) == 2:
+            raise LimitHistory("no more of that")
+
+    async with opened(TALKS) as (session, declaration):
+        session.load(declaration)
+        caller = asyncio.current_task()
+        told = await session.call(
+            declaration[0], (), with_context=False, path="", perform=perform, is_first=True
+        )
+    assert lines == ["line 1", "line 2", "line 3"]
+    assert told == [True, LimitHistory.code, True]
+
+
+async def test_a_performer_that_lets_a_record_wait_is_at_fault_and_the_script_is_told() -> None:
+    async def perform(effect: Effect, key: str) -> None:
+        await asyncio.sleep(0)
+
+    async with opened(TALKS) as (session, declaration):
+        session.load(declaration)
+        told = await session.call(declaration[0], (), with_context=False, path="", perform=perform)
+    assert told == ["internal"] * 3

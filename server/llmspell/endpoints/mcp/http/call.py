@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import anyio
@@ -56,7 +56,8 @@ class HttpCall(ABC):
     Made in the task that serves the request, which is cancelled when the request ends early.
 
     Args:
-        stream: What it is answered with when JSON won't do; None where the client takes no stream.
+        make_stream: Returns the stream it is answered with when JSON won't do; None where the
+            client takes no stream.
         head: Headers of the response.
     """
 
@@ -74,7 +75,7 @@ class HttpCall(ABC):
         caller: Caller,
         client: Client,
         meta: Object,
-        stream: EventStream | None,
+        make_stream: Callable[[], EventStream] | None,
         head: Head = (),
     ) -> None:
         self.id = id
@@ -82,7 +83,8 @@ class HttpCall(ABC):
         self.client = client
         self.meta = meta
         self.was_cancelled = False
-        self.stream = stream
+        self._make_stream = make_stream
+        self._stream: EventStream | None = None
         self._request = request
         self._head = head
         self._ending: Ending | None = None
@@ -92,6 +94,13 @@ class HttpCall(ABC):
         self._watcher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.current_task()
+
+    @property
+    def stream(self) -> EventStream | None:
+        """What it is answered with when JSON won't do; None where the client takes no stream."""
+        if self._stream is None and self._make_stream is not None:
+            self._stream = self._make_stream()
+        return self._stream
 
     @property
     def progress_token(self) -> JSON:

@@ -40,7 +40,7 @@ from llmspell.endpoints.mcp.http.message import Message
 from llmspell.endpoints.mcp.http.request import HttpRequest
 from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.endpoints.mcp.http.sessions import Sessions
-from llmspell.endpoints.mcp.http.sse import Reader
+from llmspell.endpoints.mcp.http.sse import EventStream, Reader
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.values import Object
@@ -85,7 +85,7 @@ class LegacyCall(HttpCall):
             caller=caller_at(request.caller, session.client, message.meta, session.id),
             client=session.client,
             meta=message.meta,
-            stream=session.stream(message.id) if request.accepts_stream else None,
+            make_stream=self._new_stream if request.accepts_stream else None,
             head=head_of(session),
         )
         self._session = session
@@ -95,7 +95,9 @@ class LegacyCall(HttpCall):
     @property
     def can_request(self) -> bool:
         """Whether the client can be asked something while this request is under way."""
-        return self.stream is not None and not self.stream.has_ended
+        if self._make_stream is None:
+            return False
+        return self._stream is None or not self._stream.has_ended
 
     async def request(self, method: str, params: Object) -> Object:
         """Ask the client something on the stream of this request."""
@@ -104,6 +106,9 @@ class LegacyCall(HttpCall):
         asking = self._session.ask(self.stream, method, params)
         self._begin()
         return await asking.result()
+
+    def _new_stream(self) -> EventStream:
+        return self._session.stream(self.id)
 
     def forget(self) -> None:
         """Wait for no client any more: the request has ended."""

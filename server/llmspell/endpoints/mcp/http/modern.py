@@ -84,7 +84,6 @@ class ModernHttp:
 
     async def call(self, request: HttpRequest, message: Message) -> ModernCall | None:
         """Return a request as a call, or None when it was refused and answered."""
-        stream = EventStream() if request.accepts_stream else None
         try:
             check_envelope(request.headers, message)
             meta = message.meta
@@ -99,7 +98,7 @@ class ModernHttp:
                 caller=caller_at(request.caller, client, meta, None),
                 client=client,
                 meta=meta,
-                stream=stream,
+                make_stream=EventStream if request.accepts_stream else None,
             )
         except MCPError as error:
             await _reject(request, message.id, error)

@@ -102,7 +102,7 @@ class Session:
     def finish(self, call: HttpCall, now: float) -> None:
         """Note that a request has ended, and keep its stream for a client that lost it."""
         self._calls.pop(coerce_request_id(call.id), None)
-        if call.stream is not None and call.has_begun_stream:
+        if call.has_begun_stream and call.stream is not None:
             self._kept[call.stream.name] = (call.stream, now)
             self._kept.move_to_end(call.stream.name)
             self._forget(now)

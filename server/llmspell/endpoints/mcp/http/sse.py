@@ -56,6 +56,23 @@ class Reader:
         self.has_left = True
         self.woken.set()
 
+    async def waited(self, seconds: float) -> bool:
+        """Wait until it is woken, or for so long; return whether it was woken."""
+        is_silent = False
+
+        def ring() -> None:
+            nonlocal is_silent
+            is_silent = True
+            self.woken.set()
+
+        # Not `asyncio.timeout`, which takes as long as a part of a call.
+        timer = asyncio.get_running_loop().call_later(seconds, ring)
+        try:
+            await self.woken.wait()
+        finally:
+            timer.cancel()
+        return not is_silent
+
 
 class EventStream:
     """The events of one stream.
@@ -139,18 +156,14 @@ class EventStream:
                 reader.woken.clear()
                 if reader is self._readers[-1]:
                     chunk += self._take()
+                if self.has_ended:
+                    break
                 if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                     chunk = b""
-                elif self.has_ended:
-                    break
-                else:
-                    try:
-                        async with asyncio.timeout(PING_SECONDS):
-                            await reader.woken.wait()
-                    except TimeoutError:
-                        chunk = _PING
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                elif not await reader.waited(PING_SECONDS):
+                    chunk = _PING
+            await send({"type": "http.response.body", "body": chunk, "more_body": False})
         finally:
             if reader in self._readers:
                 self._readers.remove(reader)
