@@ -95,7 +95,8 @@ class Casting:
         self._began = services.clock.monotonic()
         self._is_inline = parent is not None and castable.program is None
         self._own_session: ScriptSession | None = None
-        self._opening: asyncio.Future[None] | None = None
+        self._is_opening = False
+        self._opened: asyncio.Event | None = None  # set once who opens it has, or could not
         epoch = live.run.epoch
         self._work = Work(
             services,
@@ -354,15 +355,19 @@ class Casting:
             assert self._parent is not None  # whose file declared it
             return await self._parent._session()
         while self._own_session is None:
-            if self._opening is not None:  # by another branch of the same cast
-                await asyncio.wait([self._opening])
+            if self._is_opening:  # by another branch of the same cast
+                if self._opened is None:
+                    self._opened = asyncio.Event()
+                await self._opened.wait()
                 continue
-            opening = self._opening = asyncio.get_running_loop().create_future()
+            self._is_opening = True
             try:
                 self._own_session = await self._open_session()
             finally:
-                self._opening = None
-                opening.set_result(None)
+                self._is_opening = False
+                if self._opened is not None:
+                    self._opened.set()
+                    self._opened = None
         return self._own_session
 
     async def _open_session(self) -> ScriptSession:

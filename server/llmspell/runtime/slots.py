@@ -60,6 +60,7 @@ class Slots:
         self._under_way: deque[_Waiter] = deque()
         self._new: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
 
     async def take(self, *, is_new: bool) -> float:
@@ -73,7 +74,10 @@ class Slots:
         """
         if self._is_closed:
             raise LimitBusy("the script engine is closed", hint="")
-        now = asyncio.get_running_loop().time()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        now = loop.time()
         is_full = is_new and len(self._new) >= self._queue
         # Whoever is under way waits only when no slot is free.
         if self._is_free(now, patient=not is_full) and (
@@ -87,7 +91,7 @@ class Slots:
                 data={"retry_after": _RETRY_SECONDS, "limit": "limits.queue"},
             )
         queue = self._new if is_new else self._under_way
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), now + PATIENCE_SECONDS)
+        waiter = _Waiter(loop.create_future(), now + PATIENCE_SECONDS)
         queue.append(waiter)
         self._look_at(waiter.until)
         try:
@@ -110,9 +114,9 @@ class Slots:
     def wake(self) -> None:
         """Let go on who can: a slot or room for a worker has become free."""
         under_way, new = self._under_way, self._new
-        if not (under_way or new):
+        if not (under_way or new) or self._loop is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         has_room = True
         while under_way or new:
             is_new = not under_way or (
@@ -159,8 +163,8 @@ class Slots:
 
     def _look_at(self, time: float) -> None:
         """Look again when the patience of who waits is at its end."""
-        if self._timer is None and len(self._held) < self._count:
-            self._timer = asyncio.get_running_loop().call_at(time, self._look)
+        if self._timer is None and self._loop is not None and len(self._held) < self._count:
+            self._timer = self._loop.call_at(time, self._look)
 
     def _look(self) -> None:
         self._timer = None

@@ -169,16 +169,8 @@ class LuaScript(Generic[WorkerT]):
             self._queue = []
             events: list[ScriptEvent] = []
             for frame in frames:
-                is_complete = await self._exchange_frame(worker, frame, events)
-                for _ in range(_MAX_REPLIES):
-                    if is_complete:
-                        break
-                    is_complete = await self._exchange_frame(worker, _EMPTY_FRAME, events)
-                if not is_complete:
-                    worker.close()
-                    raise OutputTooLarge(
-                        "the script has more to say than it may", where=self._program.name
-                    )
+                if not await self._exchange_frame(worker, frame, events):
+                    await self._read_on(worker, events)
             if self._open_tasks and not (self._open_requests or self._queue):
                 # Every task waits for the answer to a request: without one, nothing would come.
                 worker.close()
@@ -247,6 +239,18 @@ class LuaScript(Generic[WorkerT]):
         if len(packed) > limit:
             raise InputTooLarge(f"{len(packed)} bytes; the limit is {limit}")
         self._queue.append(packed)
+
+    async def _read_on(self, worker: WorkerT, events: list[ScriptEvent]) -> None:
+        """Have the worker say the rest of what did not fit into one reply.
+
+        Raises:
+            OutputTooLarge: There is no end of it.
+        """
+        for _ in range(_MAX_REPLIES):
+            if await self._exchange_frame(worker, _EMPTY_FRAME, events):
+                return
+        worker.close()
+        raise OutputTooLarge("the script has more to say than it may", where=self._program.name)
 
     async def _exchange_frame(
         self, worker: WorkerT, frame: bytes, events: list[ScriptEvent]
