@@ -135,7 +135,9 @@ static int deliver_failure(const char *message, size_t size) {
   memcpy(text, what, length);
   for (size_t i = 0; i < size && length < sizeof text; i++) /* any bytes; a reply is UTF-8 */
     text[length++] = message[i] & 0x80 ? '?' : message[i];
-  return deliver(reply, failed_reply(reply, "internal", "message", text, length));
+  size_t whole = failed_reply(reply, "internal", "message", text, length);
+  put_head(reply, whole - REPLY_HEAD, cpu_us());
+  return deliver(reply, whole);
 }
 
 /* -- packets */
