@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Any, Literal, cast
@@ -15,19 +14,19 @@ from llmspell.errors import (
     InternalError,
     LimitWallClock,
     LlmspellError,
-    OutputInvalid,
     RunCanceled,
     RunDiverged,
     SpellRaised,
 )
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable, make_castable
-from llmspell.runs.children import Child
+from llmspell.runs.children import Child, new_child, relay_models
 from llmspell.runs.journal import Journal
 from llmspell.runs.live import LiveRun
+from llmspell.runs.outputs import accepted
 from llmspell.runs.parking import Tree
 from llmspell.runs.performing import Performer
-from llmspell.runs.record import Outcome, Question, Run, child_id, outcome_of
+from llmspell.runs.record import Outcome, Question, child_id, outcome_of
 from llmspell.runs.scripting import Continued, ScriptSession
 from llmspell.runs.services import Services
 from llmspell.runs.work import Work
@@ -180,7 +179,7 @@ class Casting:
                     result = await self._result()
                 if not self._is_inline and self._journal.is_replaying:
                     raise self._journal.left_over()
-                return self._accept(result)
+                return accepted(self._castable, result, self._services.limits.output_bytes)
             except Continued as continued:
                 await self._renew(continued.input)
 
@@ -336,18 +335,6 @@ class Casting:
             return await self._spec_result(inner)
         return cast(JSON, returned) if ended.get("has_returned") else ended.get("last")
 
-    def _accept(self, result: JSON) -> tuple[JSON, list[Object] | None]:
-        content: list[Object] | None = None
-        if isinstance(result, dict) and "$content" in result:
-            content = _content(cast(Object, result)["$content"])
-            result = None
-        own = self._castable.spec.limits.output_bytes
-        limit = min(own or sys.maxsize, self._services.limits.output_bytes)
-        if content is not None:
-            self._castable.accept_output(content, limit_bytes=limit)
-            return None, content
-        return self._castable.accept_output(result, limit_bytes=limit), None
-
     # -- the script
 
     async def _session(self) -> ScriptSession:
@@ -411,7 +398,7 @@ class Casting:
         is_resumed = live is not None
         if live is None:
             value = castable.accept_input(input, limit_bytes=services.limits.input_bytes)
-            live = self._new_child(run_id, castable, value)
+            live = new_child(services, self.live.run, run_id, castable, value)
         else:
             value = live.run.input
             if live.run.is_final and not is_inline:
@@ -432,7 +419,7 @@ class Casting:
             path=key if is_inline else None,
             is_resumed=is_resumed,
         )
-        relay = asyncio.ensure_future(self._relay(live, after=len(live.log)))
+        relay = asyncio.ensure_future(relay_models(live, self.live, after=len(live.log)))
         try:
             outcome = await child.run()
         finally:
@@ -445,33 +432,6 @@ class Casting:
 
     def _was_begun(self) -> bool:
         return self._is_resumed or (self._parent is not None and self._parent._was_begun())
-
-    def _new_child(self, run_id: str, castable: Castable, input: JSON) -> LiveRun:
-        services = self._services
-        now = round(services.clock.time(), 6)
-        parent = self.live.run
-        run = Run(
-            id=run_id,
-            tenant=parent.tenant,
-            principal=parent.principal,
-            session=parent.session,
-            spell=castable.name,
-            spell_version=castable.version,
-            parent=parent.id,
-            door="spell",
-            input=input,
-            created_at=now,
-            updated_at=now,
-            seconds=castable.spec.budget.seconds,
-        )
-        return services.new_live(run, castable)
-
-    async def _relay(self, child: LiveRun, *, after: int) -> None:
-        """Show a child's model calls and their text in the parent's log."""
-        async for event in child.log.read(after):
-            if event.kind in ("model.delta", "model.started", "model.ended"):
-                data = {key: value for key, value in event.data.items() if key != "answer"}
-                self.live.note(event.kind, data)
 
     # -- ends
 
@@ -507,31 +467,6 @@ def _arguments(spec: SpellSpec, input: JSON) -> tuple[JSON, ...]:
     if spec.kind == "completion":
         return (input["value"], input["context"])
     return (input,)
-
-
-def _content(value: Any) -> list[Object]:
-    """Return the parts of `Content.*`; a script can also write such a table by hand.
-
-    Raises:
-        OutputInvalid: They are no typed parts.
-    """
-    parts: list[Any] = cast("list[Any]", value) if isinstance(value, list) else []
-    if not parts or not all(_is_part(part) for part in parts):
-        raise OutputInvalid("'$content' is no list of content", hint="make it with Content.*")
-    return parts
-
-
-def _is_part(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    part = cast(Object, value)
-    fields = [part.get(name) for name in ("text", "data", "uri", "media_type")]
-    return part.get("type") in _CONTENT_TYPES and all(
-        field is None or isinstance(field, str) for field in fields
-    )
-
-
-_CONTENT_TYPES = ("text", "image", "audio", "resource")
 
 
 def _prompt(input: JSON) -> JSON:

@@ -16,7 +16,9 @@ from llmspell.effects.effect import Cast
 from llmspell.effects.messages import Usage
 from llmspell.errors import LlmspellError
 from llmspell.runs.castable import Castable
-from llmspell.runs.record import Outcome
+from llmspell.runs.live import LiveRun
+from llmspell.runs.record import Outcome, Run
+from llmspell.runs.services import Services
 from llmspell.runs.targets import Targets, is_published, target_name
 from llmspell.runs.work import Work
 from llmspell.values import JSON, Object
@@ -40,6 +42,40 @@ class ChildResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 BeginChild: TypeAlias = Callable[[Castable, JSON, str, str], Coroutine[Any, Any, Child]]
 """Casts something as a child: what, its input, its label, its key."""
+
+
+def new_child(
+    services: Services, parent: Run, run_id: str, castable: Castable, input: JSON
+) -> LiveRun:
+    """Return a new run that another begins, with the same caller."""
+    now = round(services.clock.time(), 6)
+    run = Run(
+        id=run_id,
+        tenant=parent.tenant,
+        principal=parent.principal,
+        session=parent.session,
+        spell=castable.name,
+        spell_version=castable.version,
+        parent=parent.id,
+        door="spell",
+        input=input,
+        created_at=now,
+        updated_at=now,
+        seconds=castable.spec.budget.seconds,
+    )
+    return services.new_live(run, castable)
+
+
+async def relay_models(child: LiveRun, parent: LiveRun, *, after: int) -> None:
+    """Show a child's model calls and their text in its parent's log, until the child ends.
+
+    Args:
+        after: Number of the child's last event that the parent has seen.
+    """
+    async for event in child.log.read(after):
+        if event.kind in ("model.delta", "model.started", "model.ended"):
+            data = {key: value for key, value in event.data.items() if key != "answer"}
+            parent.note(event.kind, data)
 
 
 class Children:

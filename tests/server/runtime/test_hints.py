@@ -27,6 +27,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         ("io.open 'x'", "'io' is not there for spells: spells reach no files"),
         ("load 'x'", "'load' is not there for spells: spells cannot make code while they run"),
         ("unpack {}", "'unpack' is not there for spells: write table.unpack"),
+        ("os.execute 'ls'", "spells start no programs"),
+        ("Spell { name = 'x' }", "write Spell.create { ... }"),
+        ("require 'text.short'", "modules stand in spells/lib or lib: lib/text/short.lua"),
+        (
+            "local v = select(2, 1).x",
+            "'select' gave nil: look at what it gives before you use it",
+        ),
+        ("local t = {} return 1 + t.price", "where it may be absent, write (t.price or 0)"),
+        ("local t = {} return 'a' .. t.name", 'where it may be absent, write (t.name or "")'),
+        ("return 'a' + 1", "a text is no number: write tonumber(text)"),
+        ("return 'a' + 'b'", "texts are joined with .."),
     ],
 )
 async def test_a_name_that_is_nil_gets_the_name_that_was_meant(
@@ -39,7 +50,14 @@ async def test_a_name_that_is_nil_gets_the_name_that_was_meant(
 
 @pytest.mark.parametrize(
     "statement",
-    ["xyzzy()", "local t = {} t.sett()", "local x x.y = 1", "State.get 'k'.x.y()", "error 'own'"],
+    [
+        "xyzzy()",
+        "foo.bar()",
+        "local t = {} t.sett()",
+        "local x x.y = 1",
+        "State.get 'k'.x.y()",
+        "error 'own'",
+    ],
 )
 async def test_where_nothing_of_the_api_was_meant_there_is_no_hint(
     lua: Bench, statement: str
@@ -56,6 +74,21 @@ async def test_hints_are_given_while_the_file_loads_too(lua: Bench) -> None:
     with pytest.raises(SpecError, match="global 'Spel'") as got:
         await lua.load("return Spel.create {}")
     assert got.value.hint == "did you mean 'Spell'?"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("ctx:emit 'x'", "take it as the second argument: run = function(input, ctx)"),
+        ("return input.text", "take it as the first argument: run = function(input)"),
+    ],
+)
+async def test_an_argument_of_run_that_was_not_taken_is_named(
+    lua: Bench, source: str, hint: str
+) -> None:
+    with pytest.raises(SpecError, match="index a nil value") as got:
+        await lua.load(source)
+    assert got.value.hint == hint
 
 
 async def test_a_changed_api_table_gives_no_wrong_hints_and_runs_nothing(lua: Bench) -> None:
