@@ -32,6 +32,7 @@ DEV     := $(VENV)/.development
 CLIENTS := tests/interop/node_modules/.installed
 # Compiled when the package is installed.
 NATIVE  := $(wildcard server/llmspell/runtime/lua/*.[ch])
+STRICT_C := -std=c11 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror
 
 SUITES  := lint layers reference types unit
 BENCHES  = $(shell grep -l __main__ benchmarks/*.py)
@@ -60,6 +61,7 @@ fmt: $(DEV) ## format the sources and mend what the linter can mend
 lint: $(DEV) ## check format and style
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(CC) $(STRICT_C) -fsyntax-only $(filter %.c,$(NATIVE))
 
 layers: $(DEV) ## check that imports point downwards
 	$(BIN)/lint-imports --no-logo

@@ -49,12 +49,13 @@ def keep(own: Callable[[int], int], forked: Callable[[], None], load: Callable[[
         status = None
         if not is_loaded:
             status = _within(pid, LOAD_SECONDS)
-            load()
-            gc.freeze()
-            is_loaded = True
+            if status is None or _was_killed(status):  # else there is no later owner
+                load()
+                gc.freeze()
+                is_loaded = True
         if status is None:
             _, status = os.waitpid(pid, 0)
-        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) in ENDED_BY:
+        if not _was_killed(status):
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
         short = short + 1 if time.monotonic() - began < SHORT_SECONDS else 0
         name = signal.Signals(os.WTERMSIG(status)).name
@@ -62,6 +63,10 @@ def keep(own: Callable[[int], int], forked: Callable[[], None], load: Callable[[
         if short >= SHORT_LIVES:
             print(f"{short} owners in a row ended at once: no more", file=sys.stderr, flush=True)
             return 1
+
+
+def _was_killed(status: int) -> bool:
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) not in ENDED_BY
 
 
 def _within(pid: int, seconds: float) -> int | None:

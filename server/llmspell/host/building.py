@@ -1,16 +1,26 @@
-"""The parts of a host, made from a project's settings: the store, the engine, the models."""
+"""The parts of a host, made from a project's settings: store, engine, models, services."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from llmspell import plugins
 from llmspell.clock import Clock
 from llmspell.config import Project
+from llmspell.host.spellbook import Spellbook
+from llmspell.host.versions import Versions
 from llmspell.providers.registry import Providers
+from llmspell.runs.archive import Archive
+from llmspell.runs.castable import Castable
+from llmspell.runs.live import LiveRun
+from llmspell.runs.log import ListKind
+from llmspell.runs.record import Run
+from llmspell.runs.services import Services
+from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import Engine, ScriptLimits
 from llmspell.state.restoring import finish_restore
+from llmspell.state.scopes import Scopes
 from llmspell.state.store import Quotas, Store
 
 DEFAULT_MODELS = (
@@ -70,6 +80,45 @@ def make_models(project: Project, clock: Clock) -> Providers:
         allow_network=project.allow_network,
         timeout_seconds=settings.models.timeout_seconds,
         worst_usd_per_million_tokens=settings.models.worst_usd_per_million_tokens,
+    )
+
+
+def make_services(
+    project: Project,
+    archive: Archive,
+    models: Providers,
+    book: Spellbook,
+    versions: Versions,
+    clock: Clock,
+    *,
+    new_live: Callable[[Run, Castable], LiveRun],
+    resource_changed: Callable[[str, str], None],
+    list_changed: Callable[[ListKind], None],
+) -> Services:
+    """Return what performing needs of the house; the last three are told, see `Services`."""
+    settings, limits = project.settings, project.settings.limits
+    return Services(
+        archive=archive,
+        scopes=Scopes(archive.store, clock=clock),
+        models=models,
+        clock=clock,
+        limits=limits,
+        model_settings=settings.models,
+        script_limits=ScriptLimits(
+            heap_bytes=limits.heap_bytes,
+            slice_seconds=limits.slice_seconds,
+            cpu_seconds=limits.cpu_seconds,
+            host_calls=limits.host_calls,
+        ),
+        turns=Turns(queue=limits.queue),
+        find=book.get,
+        suggest=book.suggest,
+        castable_of=versions.of,
+        resource_changed=resource_changed,
+        list_changed=list_changed,
+        new_live=new_live,
+        history=settings.runs.history,
+        ask_seconds=settings.runs.ask,
     )
 
 

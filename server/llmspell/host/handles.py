@@ -6,7 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
-from llmspell.errors import RunError, RunInterrupted, RunNotCancelable, RunNotWaiting
+from llmspell.errors import (
+    LlmspellError,
+    RunError,
+    RunInterrupted,
+    RunNotCancelable,
+    RunNotWaiting,
+)
 from llmspell.runs.archive import Archive
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
@@ -35,6 +41,30 @@ class Keeper(Protocol):
         ...
 
 
+class Runs(Protocol):
+    """The runs of this process, as those see them who wake them, recover them and answer them."""
+
+    def get(self, run_id: str) -> LiveHandle | None:
+        """Return the handle of a run that lives here, or None."""
+        ...
+
+    def hold(self, live: LiveRun) -> LiveHandle:
+        """Keep a run that no cast is at work for."""
+        ...
+
+    async def opened(self, run: Run) -> LiveRun:
+        """Return a run of the store as a live one; the same one to everybody."""
+        ...
+
+    def begin(self, casting: Casting) -> LiveHandle:
+        """Begin or go on with a cast in a task of its own, and return the handle of its run."""
+        ...
+
+    async def fail(self, live: LiveRun, error: LlmspellError) -> None:
+        """End a run that cannot go on."""
+        ...
+
+
 class LiveHandle:
     """A run that has not ended: one that is cast, is parked, or waits for an answer."""
 
@@ -50,7 +80,9 @@ class LiveHandle:
         """Whether somebody has its handle: it goes on when nobody waits."""
         self.is_wanted = False
         """Whether it is to be woken as soon as it is parked."""
-        self._is_canceled = False
+        self.is_canceled = False
+        """Whether somebody stops it: no cast may be begun for it any more."""
+        self._told: asyncio.Task[Outcome] | None = None  # the cast that was told to stop
 
     @property
     def is_detached(self) -> bool:
@@ -90,12 +122,7 @@ class LiveHandle:
             await asyncio.wait([task])
             if not task.cancelled() and (failed := task.exception()) is not None:
                 raise failed
-        goes_on = "it goes on when llmspell is back" if self.live.is_saved else "cast it again"
-        raise RunInterrupted(
-            f"llmspell shut down while {self.live.run.spell!r} was under way",
-            hint=goes_on,
-            run_id=self.id,
-        )
+        raise interrupted(self.live)
 
     async def result(self, *, until: float | None = None) -> Outcome:
         """Wait until the run has ended or waits for an answer, and return what came of it.
@@ -117,23 +144,34 @@ class LiveHandle:
         Raises:
             RunNotCancelable: It has already completed, failed or been rejected.
         """
-        if self.task is not None and not self.task.done():
-            if not self._is_canceled:  # a second time would hit it while it puts things in order
-                self._is_canceled = True
-                self.task.cancel()
-            await asyncio.wait([self.task])
+        if self.is_at_work:
+            await asyncio.sleep(0)  # a task that is cancelled before its first step records nothing
+        self.is_canceled = True
+        try:
+            await self._end_canceled()
+        except BaseException:  # a caller that has gone, too: it may go on
+            self.is_canceled = False
+            raise
+        _check_canceled(self.live.run)
+        return self.live.run
+
+    async def _end_canceled(self) -> None:
+        task = self.task
+        if task is not None and not task.done():
+            if self._told is not task:  # a second time would hit it while it puts things in order
+                self._told = task
+                task.cancel()
+            await asyncio.wait([task])
         if not self.live.run.is_final:
             try:
                 await self._record_cancel()
             except RunError:
                 if not self.live.run.is_final:
                     raise  # else another cancel came first
-        _check_canceled(self.live.run)
-        return self.live.run
 
     async def _record_cancel(self) -> None:
         if self.casting is not None and self.casting.leaving is None:
-            await self.casting.stopped()  # cancelled before its first step
+            await self.casting.stopped()  # its end could not be written: once more
             return
         await self._keeper.stop(self)
 
@@ -196,6 +234,16 @@ class StoredHandle:
             RunNotWaiting: Always: the run has ended.
         """
         raise RunNotWaiting(f"run {self.id} has ended: it is {self._run.state}", run_id=self.id)
+
+
+def interrupted(live: LiveRun) -> RunInterrupted:
+    """Return the error of a run that was under way when the host was closed."""
+    goes_on = "it goes on when llmspell is back" if live.is_saved else "cast it again"
+    return RunInterrupted(
+        f"llmspell shut down while {live.run.spell!r} was under way",
+        hint=goes_on,
+        run_id=live.run.id,
+    )
 
 
 def _check_canceled(run: Run) -> None:

@@ -21,6 +21,7 @@ from llmspell.clock import Clock
 from llmspell.config import RunSettings
 from llmspell.errors import RunCollected, RunError, RunNotFound, StateConflict, StateError
 from llmspell.host.interface import Pruned
+from llmspell.host.keys import key_writes
 from llmspell.runs.record import Run
 from llmspell.runs.run_index import Indexed, index_value, indexed, read_index
 from llmspell.security.principals import Caller
@@ -234,17 +235,11 @@ class Keeping:
         await self._store.commit(writes)
 
     async def _key_of(self, run: Kept, now: float) -> Sequence[Write]:
-        """Return what deletes a run's idempotency key, which later may be another run's."""
+        """Return what deletes a run's idempotency key."""
         if run.entry.parent is not None or now - run.updated_at >= self._settings.idempotency:
-            return ()
+            return ()  # it has none any more
         stored = await self._store.get(Family.RUN, ("run", *run.key[1:2], run.id))
-        record = _decode_run(stored.value) if stored else None
-        if record is None or not record.key:
-            return ()
-        if now - record.created_at >= self._settings.idempotency:
-            return ()
-        path = (record.tenant, record.principal, record.session, record.spell, record.key)
-        return (Delete(Family.DEDUP, path),)
+        return await key_writes(self._store, _decode_run(stored.value)) if stored else ()
 
 
 async def missing_run(store: Store, caller: Caller, run_id: str) -> RunError:

@@ -15,7 +15,7 @@ import msgspec
 from llmspell.errors import IdempotencyConflict, UsageError
 from llmspell.runs.record import Run
 from llmspell.security.principals import Caller
-from llmspell.state.store import Family, Key, Put, Store, Write
+from llmspell.state.store import Delete, Family, Key, Put, Store, Write
 from llmspell.values import JSON, canonical
 
 MAX_KEY_BYTES = 256
@@ -99,6 +99,17 @@ class Keys:
         path = _run_path(run)
         kept = self._open[path]
         return (Put(Family.DEDUP, path, _encode(kept), expires_at=run.created_at + self._seconds),)
+
+
+async def key_writes(store: Store, run: Run) -> Sequence[Write]:
+    """Return what deletes the key of a run, unless another run has been begun with it since."""
+    if not run.key:
+        return ()
+    path = _run_path(run)
+    entry = await store.get(Family.DEDUP, path)
+    if entry is None or _decode(entry.value).run != run.id:
+        return ()
+    return (Delete(Family.DEDUP, path),)
 
 
 def _run_path(run: Run) -> Key:

@@ -42,16 +42,21 @@ class NewRuns:
         run = live.run
         run.spell, run.spell_version = castable.name, castable.version
         run.input, run.message = input, caller.message
-        live.also_save(self._first_save(run, castable))
+        live.also_save(FirstSave(run, castable, self._versions, self._keys))
         return live
+
+    def keyed(self, live: LiveRun, castable: Castable, key: str) -> None:
+        """Give a new run, which is not saved yet, its idempotency key."""
+        live.run.key = key
+        live.also_save(FirstSave(live.run, castable, self._versions, self._keys))
 
     def live(self, run: Run, castable: Castable) -> LiveRun:
         """Return a new record as a run under way."""
-        first_save = self._first_save(run, castable)
+        # Most have neither a key nor a version that is new: nothing is stored with those.
+        if self._versions.has(castable):
+            return LiveRun(run, self._archive, self._clock)
+        first_save = FirstSave(run, castable, self._versions, self._keys)
         return LiveRun(run, self._archive, self._clock, first_save=first_save)
-
-    def _first_save(self, run: Run, castable: Castable) -> FirstSave:
-        return FirstSave(run, castable, self._versions, self._keys)
 
     def _record(self, input: JSON, caller: Caller) -> Run:
         now = round(self._clock.time(), 6)

@@ -100,6 +100,7 @@ class Owner:
         self._left_at = self._clock.monotonic()
         self._stopping = asyncio.Event()
         self._is_draining = False
+        self._is_over = False
 
     def stop(self) -> None:
         """Let `serve` end. Stopping twice is no error."""
@@ -150,6 +151,7 @@ class Owner:
             await self._end_connections()
 
     async def _end_connections(self) -> None:
+        self._is_over = True
         for task, writer in self._connections.items():
             farewell = self.farewells.get(self._spoken.get(task, ""))
             # Clients of an owner that makes room ask the next one, which goes on with their runs.
@@ -184,6 +186,9 @@ class Owner:
     # -- connections ----------------------------------------------------------
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_over:  # it dialled before, and was let in only now
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._connections[task] = writer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmspell.errors import InternalError
 from llmspell.host.new_runs import NewRuns
 from llmspell.host.spellbook import Spellbook
 from llmspell.host.versions import Versions, source_castable
@@ -17,7 +18,7 @@ from llmspell.values import JSON
 
 
 class Preparing:
-    """Prepares castings. None is begun by that, and nothing stored."""
+    """Prepares castings, until `close`. None is begun by that, and nothing stored."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Preparing:
         self._versions = versions
         self._book = book
         self._engine = engine
+        self._is_closed = False
 
     def casting(
         self,
@@ -51,7 +53,10 @@ class Preparing:
 
         Raises:
             InputInvalid: The input does not fit.
+            InternalError: The host is closed.
         """
+        if self._is_closed:
+            raise InternalError("the host is closed")
         caller = caller or local_caller()
         limits = self._services.limits
         value = input if source else castable.accept_input(input, limit_bytes=limits.input_bytes)
@@ -59,17 +64,23 @@ class Preparing:
             live = self._new_runs.of(castable, value, caller, source=source)
         else:
             live = self._new_runs.chosen(live, castable, value, caller)
-        own = castable.spec.budget.seconds
-        live.run.seconds = min(
-            seconds for seconds in (timeout, own, limits.cast_seconds) if seconds is not None
-        )
+        seconds, own = limits.cast_seconds, castable.spec.budget.seconds
+        if own is not None and own < seconds:
+            seconds = own
+        if timeout is not None and timeout < seconds:
+            seconds = timeout
+        live.run.seconds = seconds
         journal = self._services.journal(live.run.id)
         return Casting(self._services, live, castable, value, caller, journal=journal)
 
     def of_source(
         self, file: str, source: str, input: JSON, caller: Caller | None, timeout: float | None
     ) -> Casting:
-        """Return the casting of a source text."""
+        """Return the casting of a source text.
+
+        Raises:
+            InternalError: The host is closed.
+        """
         path = Path(file)
         name = path.name if path.is_absolute() else file
         directory = path.parent if path.is_absolute() else None
@@ -99,3 +110,7 @@ class Preparing:
             journal=await self._services.journal_of(run.id, True),
             is_resumed=True,
         )
+
+    def close(self) -> None:
+        """Prepare no more."""
+        self._is_closed = True

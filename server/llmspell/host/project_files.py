@@ -72,9 +72,9 @@ class ProjectFiles:
         cancelled."""
         if not self._patterns:
             return
-        await asyncio.gather(
-            self._watch(changed, is_deep=True), self._watch(changed, is_deep=False)
-        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(changed, is_deep=True))
+            group.create_task(self._watch(changed, is_deep=False))
 
     # -- inside
 

@@ -141,6 +141,8 @@ class Wire:
             async for line in read_lines(self._reader):
                 if line is not None:
                     self._receive(msgspec.json.decode(line, type=_Answer))
+        except Exception:  # nobody awaits this task: its end must be seen, and told to all below
+            _log.exception("what the owner says cannot be read")
         finally:
             self._gone = OwnerUnreachable(
                 f"the owner (pid {self._pid}) ended the connection",

@@ -10,13 +10,10 @@ loses a cast nor repeats one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-
-import msgspec
 
 from llmspell import failpoints
 from llmspell.clock import Clock
@@ -30,10 +27,21 @@ from llmspell.errors import (
     StateError,
 )
 from llmspell.host.interface import Catalogue, RunHandle, RunPage
+from llmspell.host.schedule_plans import Plan, plans_of
+from llmspell.host.schedule_state import (
+    DAY,
+    Due,
+    ScheduleState,
+    decode_state,
+    done,
+    encode_state,
+    reckoned,
+    restarted,
+)
 from llmspell.schedule import Schedule
-from llmspell.security.principals import Caller, local_caller
+from llmspell.security.principals import Caller
 from llmspell.state.store import Delete, Family, Put, Store
-from llmspell.values import JSON, Object, canonical
+from llmspell.values import JSON
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +49,8 @@ TICK_SECONDS: Final = 30.0
 """Longest time between two looks at the wall clock: a machine that slept, or whose clock was set,
 keeps its schedules this exactly."""
 
-GRACE_SECONDS: Final = 60.0
-"""A time that passed no longer ago than this is not missed, only late."""
-
-MAX_WAITING: Final = 100
-"""Most casts of one schedule that wait to be begun; the oldest of more are left out."""
-
-_DAY = 86_400.0
-
-_encode = msgspec.msgpack.Encoder().encode
+MAX_KEPT: Final = 10_000
+"""Schedules whose state is looked at when those that are gone are forgotten."""
 
 
 class Caster(Protocol):
@@ -104,44 +105,6 @@ class Scheduled:
     """Why the last time due brought no cast."""
 
 
-class _Due(msgspec.Struct, frozen=True, array_like=True):
-    at: float
-    waits: bool
-    """Whether it waits for the cast before to end, rather than be left out."""
-
-
-class _State(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What is kept of a schedule."""
-
-    when: str
-    """The timetable the times below were reckoned with."""
-    next_due: float | None = None
-    reckoned_to: float | None = None
-    """The newest time due that was dealt with."""
-    waiting: list[_Due] = []
-    last_due: float | None = None
-    last_run: str | None = None
-    problem: str = ""
-
-
-_decode = msgspec.msgpack.Decoder(_State).decode
-
-
-@dataclass(slots=True)
-class _Plan:
-    id: str
-    spell: str
-    schedule: Schedule
-    caller: Caller
-    state: _State | None = None
-    recovered: frozenset[float] = frozenset()
-    """Times due that waited when an owner died: it may have begun a cast, and not noted so."""
-    watched: str = ""
-    """The run whose end is waited for."""
-    failed: bool = False
-    """Whether a cast could not be begun for now and is tried again at the next tick."""
-
-
 class Schedules:
     """Casts what is due. `begin` once the host can cast, `close` before it cannot any more.
 
@@ -165,7 +128,7 @@ class Schedules:
         self._clock = clock
         self._declared = declared
         self._configured = configured
-        self._plans: dict[str, _Plan] = {}
+        self._plans: dict[str, Plan] = {}
         self._stale = True
         self._wake = asyncio.Event()
         self._end_listening: Callable[[], None] | None = None
@@ -176,6 +139,7 @@ class Schedules:
         """Take up every schedule: by now it is known what was missed, and what is due next."""
         self._end_listening = self._host.on_change(self._changed)
         await self._follow(first=True)
+        await self._forget_others()
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def close(self) -> None:
@@ -237,7 +201,7 @@ class Schedules:
         waiting = any(plan.state is not None and plan.state.waiting for plan in plans)
         return TICK_SECONDS if waiting else None
 
-    async def _guarded(self, plan: _Plan | None, work: Any) -> None:
+    async def _guarded(self, plan: Plan | None, work: Any) -> None:
         what = plan.id if plan else "the schedules"
         try:
             await work
@@ -248,7 +212,7 @@ class Schedules:
             self._again(plan)
             log.exception("schedule %s failed; tried again soon", what)
 
-    def _again(self, plan: _Plan | None) -> None:
+    def _again(self, plan: Plan | None) -> None:
         if plan is None:
             self._stale = True
         else:
@@ -269,7 +233,8 @@ class Schedules:
     async def _follow(self, *, first: bool) -> None:
         """Take up new and changed schedules, and forget those that are gone."""
         self._stale = False
-        wanted = {plan.id: plan for plan in self._wanted()}
+        plans = plans_of(self._host.catalogue(), self._declared, self._configured)
+        wanted = {plan.id: plan for plan in plans}
         for gone in [plan for plan in self._plans if plan not in wanted]:
             await self._store.commit([Delete(Family.SCHEDULE, (gone,))])
             del self._plans[gone]
@@ -284,49 +249,40 @@ class Schedules:
             await self._reckon(plan)
             self._plans[plan_id] = plan
 
-    def _wanted(self) -> Iterator[_Plan]:
-        here = local_caller("schedule").at("schedule", session="schedule")
-        for published in self._host.catalogue().spells:
-            schedule = self._declared(published.name)
-            if schedule is not None:
-                yield _Plan(f"spell:{published.name}", published.name, schedule, here)
-        for item in self._configured:
-            caller = Caller(
-                principal=item.principal or here.principal, session="schedule", door="schedule"
-            )
-            yield _Plan(f"settings:{item.name or _named(item)}", item.spell, item, caller)
+    async def _forget_others(self) -> None:
+        """Delete what is kept of schedules that are gone: back again, they have missed nothing."""
+        for key, _ in await self._store.scan(Family.SCHEDULE, (), limit=MAX_KEPT):
+            if key[0] not in self._plans:
+                await self._store.commit([Delete(Family.SCHEDULE, key)])
 
-    async def _reckon(self, plan: _Plan) -> None:
+    async def _reckon(self, plan: Plan) -> None:
         """Read what is kept of a schedule; begin from now where the timetable is another."""
-        when = str(plan.schedule.timetable)
         state = plan.state
         if state is None:
             entry = await self._store.get(Family.SCHEDULE, (plan.id,))
             if entry is not None:
-                state = _decode(entry.value)
+                state = decode_state(entry.value)
                 plan.recovered = frozenset(due.at for due in state.waiting)
-        if state is None or state.when != when:
-            kept = state or _State(when=when)
-            state = msgspec.structs.replace(
-                kept,
-                when=when,
-                next_due=plan.schedule.timetable.after(self._clock.time()),
-                reckoned_to=None,
-            )
+        if state is None or state.when != str(plan.schedule.timetable):
+            state = restarted(state, plan.schedule, self._clock.time())
             await self._save(plan, state)
         plan.state = state
 
-    async def _save(self, plan: _Plan, state: _State) -> None:
-        await self._store.commit([Put(Family.SCHEDULE, (plan.id,), _encode(state))])
+    async def _save(self, plan: Plan, state: ScheduleState) -> None:
+        await self._store.commit([Put(Family.SCHEDULE, (plan.id,), encode_state(state))])
         plan.state = state
 
     # -- one schedule
 
-    async def _serve(self, plan: _Plan) -> None:
+    async def _serve(self, plan: Plan) -> None:
         """Note what has become due since the last look, then begin what waits."""
         plan.failed = False
         assert plan.state is not None  # `_follow` reads it before it knows the plan
-        await self._note_due(plan, plan.state, self._clock.time())
+        state, left_out = reckoned(plan.state, plan.schedule, self._clock.time())
+        if left_out:
+            log.warning("schedule %s: %d casts left out", plan.id, left_out)
+        if state is not plan.state:
+            await self._save(plan, state)
         while plan.state.waiting:
             due = plan.state.waiting[0]
             known = await self._begun(plan, due) if due.at in plan.recovered else None
@@ -340,56 +296,14 @@ class Schedules:
             else:
                 await self._done(plan, due, problem="the cast before had not ended")
 
-    async def _note_due(self, plan: _Plan, state: _State, now: float) -> None:
-        timetable = plan.schedule.timetable
-        if state.reckoned_to is not None and state.reckoned_to > now + _DAY:
-            # The clock was far ahead, and has been put right since.
-            restarted = msgspec.structs.replace(
-                state, next_due=timetable.after(now), reckoned_to=None
-            )
-            await self._save(plan, restarted)
-            return
-        first = state.next_due
-        if first is None or first > now:
-            return
-        dues = timetable.newest(first, now, MAX_WAITING + 1)
-        schedule = plan.schedule
-        last = dues[-1]
-        is_late = now - last > GRACE_SECONDS
-        if schedule.missed == "all":
-            chosen = dues
-        elif schedule.missed == "skip" and is_late:
-            chosen = []
-        else:
-            chosen = [last]
-        # Told to make up for every time, it makes them up one after the other.
-        makes_up = schedule.missed == "all" and (is_late or len(dues) > 1)
-        waits = schedule.overlap == "queue" or makes_up
-        if state.waiting and schedule.overlap == "skip" and not waits:
-            chosen = []  # the cast before has not even begun
-        accepted = [_Due(due, waits) for due in chosen]
-        waiting = [*state.waiting, *accepted]
-        if len(waiting) > MAX_WAITING:
-            log.warning("schedule %s: %d casts left out", plan.id, len(waiting) - MAX_WAITING)
-            waiting = waiting[-MAX_WAITING:]
-        noted = msgspec.structs.replace(
-            state,
-            waiting=waiting,
-            next_due=timetable.after(now, last=last),
-            reckoned_to=last,
-        )
-        if not chosen:
-            noted.problem = "it was left out, as its schedule says"
-        await self._save(plan, noted)
-
-    async def _start(self, plan: _Plan, due: _Due) -> None:
+    async def _start(self, plan: Plan, due: Due) -> None:
         failpoints.hit("schedule.before_start")
         try:
             handle = await self._host.start(
                 plan.spell,
                 dict(plan.schedule.input),
                 caller=plan.caller,
-                key=_key(plan, due),
+                key=plan.key(due),
             )
         except IdempotencyConflict as error:
             # It was begun before a restart, with what its schedule gave it then.
@@ -405,29 +319,22 @@ class Schedules:
         await self._done(plan, due, run_id=handle.id)
 
     async def _done(
-        self, plan: _Plan, due: _Due, *, run_id: str | None = None, problem: str = ""
+        self, plan: Plan, due: Due, *, run_id: str | None = None, problem: str = ""
     ) -> None:
-        assert plan.state is not None
-        state = msgspec.structs.replace(
-            plan.state,
-            waiting=[other for other in plan.state.waiting if other != due],
-            problem=problem,
-        )
-        if not problem:
-            state.last_due, state.last_run = due.at, run_id
-        await self._save(plan, state)
+        assert plan.state is not None  # it is being served
+        await self._save(plan, done(plan.state, due, run_id=run_id, problem=problem))
 
-    async def _begun(self, plan: _Plan, due: _Due) -> str | None:
+    async def _begun(self, plan: Plan, due: Due) -> str | None:
         """Return the run that an owner before this one began for a time due, if it did.
 
         The idempotency key says so too, but only for as long as it is kept.
         """
-        key, after = _key(plan, due), None
+        key, after = plan.key(due), None
         while True:
             page = await self._host.runs(
                 caller=plan.caller,
                 session=plan.caller.session,
-                updated_after=due.at - _DAY,
+                updated_after=due.at - DAY,
                 limit=500,
                 after=after,
             )
@@ -436,7 +343,7 @@ class Schedules:
                 return found
             after = page.next
 
-    async def _under_way(self, plan: _Plan) -> bool:
+    async def _under_way(self, plan: Plan) -> bool:
         last = plan.state.last_run if plan.state else None
         if last is None:
             return False
@@ -446,7 +353,7 @@ class Schedules:
             return False
         return not (await handle.record()).is_final
 
-    def _watch(self, plan: _Plan) -> None:
+    def _watch(self, plan: Plan) -> None:
         """Look again as soon as the last cast of a schedule has ended."""
         run_id = plan.state.last_run if plan.state else None
         if run_id is None or plan.watched == run_id:
@@ -456,7 +363,7 @@ class Schedules:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _wait_for(self, run_id: str, plan: _Plan) -> None:
+    async def _wait_for(self, run_id: str, plan: Plan) -> None:
         try:
             handle = await self._host.run(run_id, caller=plan.caller)
             async for _ in handle.events():
@@ -465,13 +372,3 @@ class Schedules:
             log.debug("schedule %s: %s", plan.id, error)
         plan.watched = ""
         self._wake.set()
-
-
-def _key(plan: _Plan, due: _Due) -> str:
-    return f"schedule:{plan.id}:{due.at:.3f}"
-
-
-def _named(item: ScheduleSettings) -> str:
-    """Return a name for a schedule of the settings that has none: the same while it is the same."""
-    parts: Object = item.model_dump(exclude={"missed", "overlap", "name"})
-    return f"{item.spell}-{hashlib.sha256(canonical(parts)).hexdigest()[:8]}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from llmspell.errors import LlmspellError, SpecDuplicate
+from llmspell.errors import LlmspellError, PromptNotFound, SpecDuplicate
 from llmspell.host.library_interface import PromptArgument, PublishedPrompt, PublishedResource
 from llmspell.host.run_resources import TEMPLATES
 from llmspell.runs.castable import Castable
@@ -66,6 +66,17 @@ class Shelf:
             if values is not None:
                 return entry, values
         return None
+
+    def prompt(self, name: str) -> PromptEntry:
+        """Return the prompt of a name.
+
+        Raises:
+            PromptNotFound: There is none.
+        """
+        entry = self.by_name.get(name)
+        if entry is None:
+            raise PromptNotFound(f"there is no prompt {name[:64]!r}")
+        return entry
 
 
 def build_shelf(

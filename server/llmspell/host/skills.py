@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from llmspell.host.interface import Published
+from llmspell.host.interface import Catalogue, Published
 from llmspell.host.library_interface import Skill
+from llmspell.host.spellbook import Spellbook
 from llmspell.values import Object, dumps
 
 SKILL_TYPE = "text/markdown"
@@ -32,6 +33,33 @@ def skills_of(spells: Iterable[Published]) -> Mapping[str, Skill]:
             skill = _skill(spell)
             found.setdefault(skill.uri, skill)
     return dict(sorted(found.items()))
+
+
+class Skills:
+    """The skills of a spellbook, written when somebody first asks after a change of it."""
+
+    def __init__(self, book: Spellbook) -> None:
+        self._book = book
+        self._catalogue: Catalogue | None = None
+        self._skills: Mapping[str, Skill] = {}
+
+    def now(self) -> Mapping[str, Skill]:
+        """Return the skills of what is published now, by URI and sorted by it."""
+        catalogue = self._book.catalogue
+        if self._catalogue is not catalogue:
+            self._catalogue, self._skills = catalogue, skills_of(catalogue.spells)
+        return self._skills
+
+    def changed(self) -> list[str]:
+        """Return the URIs of the skills that changed since they were asked for, if they were."""
+        if self._catalogue is None:
+            return []
+        before = self._skills
+        return [
+            uri
+            for uri, skill in self.now().items()
+            if (old := before.get(uri)) is not None and old.digest != skill.digest
+        ]
 
 
 def _skill(spell: Published) -> Skill:

@@ -122,6 +122,16 @@ def version_of(engine_version: str, name: str, source: bytes, modules: Mapping[s
     return content_hash(*parts)
 
 
+def leading_comment(source: str) -> str:
+    """Return the text of the `--` lines a file begins with."""
+    lines: list[str] = []
+    for line in source.splitlines():
+        if not line.startswith("--") or line.startswith("--["):
+            break
+        lines.append(line.removeprefix("--").lstrip("-").strip())
+    return " ".join(lines).strip()
+
+
 def _required(source: bytes) -> Iterator[str]:
     for match in _REQUIRE.finditer(source):
         name = match.group(1).decode()

@@ -19,6 +19,7 @@ from llmspell.errors import (
     LlmspellError,
     SpecDuplicate,
     SpecError,
+    SpellNotFound,
     nearest,
 )
 from llmspell.host.interface import Catalogue, Published
@@ -27,12 +28,14 @@ from llmspell.host.sources import (
     SourceFile,
     bundled_spells,
     find_spells,
+    leading_comment,
     library_bundles,
     read_modules,
     read_source,
     source_name,
     version_of,
 )
+from llmspell.host.watching import watch_files
 from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.parts import with_parts
 from llmspell.runtime.engine import Engine, Program, ScriptLimits
@@ -44,9 +47,6 @@ log = logging.getLogger(__name__)
 
 BUNDLE = "bundle:"
 """What an entry of the setting `publish` begins with that names a bundle of llmspell."""
-
-DEBOUNCE_MS = 80
-"""How long the watcher collects changes of files before it reloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class Spellbook:
     def get(self, name: str) -> Castable | None:
         """Return the published castable of a name, or None."""
         return self._by_name.get(name)
+
+    def unknown(self, name: str) -> SpellNotFound:
+        """Return the error for a name that is not published."""
+        return SpellNotFound(f"no spell named {name!r}", hint=self.suggest(name))
 
     def part(self, label: str) -> Castable | None:
         """Return a part of a published file by its label, or None; see `runs.parts`."""
@@ -165,7 +169,7 @@ class Spellbook:
         origin = Origin(program.name, program.source.decode("utf-8", "replace"))
         spec = read_file(loaded.declaration, origin, default_name=default_name)
         if not spec.description:
-            spec = spec.model_copy(update={"description": _leading_comment(origin.source)})
+            spec = spec.model_copy(update={"description": leading_comment(origin.source)})
         castable = make_castable(
             spec,
             origin,
@@ -188,28 +192,7 @@ class Spellbook:
 
     async def watch(self) -> None:
         """Reload whenever a file changes, until cancelled."""
-        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # its filter
-
-        while True:
-            directories = [path for path in self._directories() if path.is_dir()]
-            if not directories:
-                # Nothing to watch yet: wait for the project's directory to gain one.
-                root = self._project.root
-                root.mkdir(parents=True, exist_ok=True)
-                async for _ in awatch(root, recursive=False, debounce=DEBOUNCE_MS, step=20):
-                    break
-                continue
-            async for _ in awatch(
-                *directories,
-                debounce=DEBOUNCE_MS,
-                step=20,
-                recursive=True,
-                rust_timeout=1000,
-                yield_on_timeout=True,
-            ):
-                await self.reload()
-                if [path for path in self._directories() if path.is_dir()] != directories:
-                    break
+        await watch_files(self._project.root, self._directories, self.reload)
 
     # -- inside
 
@@ -376,13 +359,3 @@ def _published(castable: Castable, file: SourceFile, problem: Object | None) -> 
         icon=spec.icon,
         problem=problem,
     )
-
-
-def _leading_comment(source: str) -> str:
-    """Return the text of the `--` lines a file begins with."""
-    lines: list[str] = []
-    for line in source.splitlines():
-        if not line.startswith("--") or line.startswith("--["):
-            break
-        lines.append(line.removeprefix("--").lstrip("-").strip())
-    return " ".join(lines).strip()

@@ -49,6 +49,11 @@ class Versions:
         self._stored: dict[str, None] = {}
         self._loaded: dict[str, Castable] = {}
 
+    def has(self, castable: Castable) -> bool:
+        """Return whether nothing needs to be stored for a run of a castable."""
+        program = castable.program
+        return program is None or program.version in self._stored
+
     def writes(self, castable: Castable) -> Sequence[Write]:
         """Return what stores a castable's version, while that is not known to be stored."""
         program = castable.program

@@ -50,21 +50,35 @@ class Waiting:
         """Wait until the run has ended or waits for an answer, and return what came of it."""
         return await self._handle.result()
 
+    async def outcome(self) -> Outcome:
+        """As `result`, for a caller that does nothing else: it stops waiting, however this ends.
+
+        When it is cancelled and nobody else has the run, the run stops.
+        """
+        try:
+            return await self.result()
+        except asyncio.CancelledError:
+            await asyncio.shield(self.leave())
+            raise
+        finally:
+            self._no_more()
+
     async def settled(self, *, until: float | None = None) -> Outcome:
         """As `result`, but of several questions asked at once none is missing."""
-        outcome = await self._result(until)
+        live = self._live
+        outcome = await (live.result(until=until) if live is not None else self._seen(until))
         while outcome.state == "input_required":
             await asyncio.sleep(SETTLE_SECONDS)
-            latest = await self._result(until)
+            latest = await (live.result(until=until) if live is not None else self._seen(until))
             if len(latest.questions) == len(outcome.questions):
                 return latest
             outcome = latest
         return outcome
 
-    def _result(self, until: float | None) -> Awaitable[Outcome]:
-        if self._live is not None:
-            return self._live.result(until=until)
-        return self._handle.result()  # it has ended
+    async def _seen(self, until: float | None) -> Outcome:
+        """As `result`, of a run that has ended or that this caller may only see."""
+        async with asyncio.timeout_at(until):
+            return await self._handle.result()
 
     async def cancel(self) -> Run:
         """Stop the run and everything it began, and return its record."""
@@ -90,10 +104,12 @@ class Waiting:
 
     async def leave(self) -> None:
         """Stop waiting. The run stops when nobody else has it and its spell is not detached."""
-        if self._live is not None and self._is_waiting:
-            self._no_more()
-            if not self._live.waiters:
-                await self._left(self._live)
+        live = self._live
+        if live is not None and self._is_waiting:
+            self._is_waiting = False
+            live.waiters -= 1
+            if not live.waiters and not live.live.run.is_final:
+                await self._left(live)
 
     async def let_go(self) -> None:
         """Stop waiting and leave the run as it is."""

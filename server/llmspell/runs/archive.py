@@ -54,30 +54,35 @@ class Archive:
         run: Run,
         events: Sequence[Event],
         *,
-        indexed_at: float | None,
+        is_known: bool = False,
+        listed_at: Sequence[float] = (),
         durability: Durability = Durability.WRITTEN,
         also: Sequence[Write] = (),
     ) -> None:
-        """Write a record with new events of it, and `also`, all or none.
-
-        Args:
-            indexed_at: `updated_at` of the record as it was last saved; None the first time.
-        """
-        writes = self.writes(run, events, indexed_at=indexed_at)
+        """Write a record with new events of it, and `also`, all or none; see `writes`."""
+        writes = self.writes(run, events, is_known=is_known, listed_at=listed_at)
         await self._store.commit([*writes, *also], durability=durability)
 
-    def writes(self, run: Run, events: Sequence[Event], *, indexed_at: float | None) -> list[Write]:
-        """Return what `save` writes, for a commit of several runs."""
+    def writes(
+        self, run: Run, events: Sequence[Event], *, is_known: bool, listed_at: Sequence[float]
+    ) -> list[Write]:
+        """Return what `save` writes, for a commit of several runs.
+
+        Args:
+            is_known: Whether the store has the run for certain.
+            listed_at: Each `updated_at` under which it may list the run.
+        """
         writes: list[Write] = [Put(Family.RUN, _record_key(run), _encode(run))]
-        if indexed_at is not None and indexed_at != run.updated_at:
-            writes.append(Delete(Family.RUN, index_key(run, indexed_at)))
+        for at in listed_at:
+            if at != run.updated_at:
+                writes.append(Delete(Family.RUN, index_key(run, at)))
         # Also when the time is the same: the entry tells the state, which may be another.
         key = index_key(run, run.updated_at)
         writes.append(Put(Family.RUN, key, index_value(indexed(run))))
         if run.is_final:
-            if indexed_at is not None:
+            if listed_at:
                 writes.append(Delete(Family.RUN, ("live", run.id)))
-        elif indexed_at is None:
+        elif not is_known or len(listed_at) > 1:  # what nobody saw the end of may have been an end
             writes.append(Put(Family.RUN, ("live", run.id), run.tenant.encode()))
         writes += _event_rows(run.id, events)
         return writes

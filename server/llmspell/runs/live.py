@@ -65,7 +65,10 @@ class LiveRun:
         self._clock = clock
         self._archive = archive
         self._lock = asyncio.Lock()
-        self._indexed_at: float | None = run.updated_at if events is not None else None
+        self._is_known = events is not None
+        self._listed_at: tuple[float, ...] = (run.updated_at,) if events is not None else ()
+        """Each time under which the store may list the run: what came of a save is not known when
+        it was cut short."""
         self._saver: asyncio.Task[None] | None = None
         self.log = RunLog(clock, events)
         self._ending = False
@@ -79,7 +82,7 @@ class LiveRun:
     @property
     def is_saved(self) -> bool:
         """Whether the store knows this run."""
-        return self._indexed_at is not None
+        return self._is_known
 
     def also_save(self, first_save: FirstSave) -> None:
         """Write something with the next save, as if it were the first."""
@@ -185,7 +188,8 @@ class LiveRun:
             await self._archive.save(
                 self.run,
                 events,
-                indexed_at=self._indexed_at,
+                is_known=self._is_known,
+                listed_at=self._list(updated_at),
                 durability=durability,
                 also=[*also, *self._first()],
             )
@@ -245,7 +249,8 @@ class LiveRun:
                     await self._archive.save(
                         ended,
                         [*self.log.unsaved(), event],
-                        indexed_at=self._indexed_at,
+                        is_known=self._is_known,
+                        listed_at=self._list(event.at),
                         durability=durability,
                         also=self._first(),
                     )
@@ -271,9 +276,13 @@ class LiveRun:
             saved: list[tuple[LiveRun, float, list[Event]]] = []
             for live in runs:
                 events = live.log.unsaved()
+                updated_at = live.run.updated_at
+                listed_at = live._list(updated_at)
                 writes += live._first()
-                writes += self._archive.writes(live.run, events, indexed_at=live._indexed_at)
-                saved.append((live, live.run.updated_at, events))
+                writes += self._archive.writes(
+                    live.run, events, is_known=live._is_known, listed_at=listed_at
+                )
+                saved.append((live, updated_at, events))
             await self._archive.store.commit(writes, durability=Durability.DURABLE)
             for live, updated_at, events in saved:
                 live._saved_as(updated_at)
@@ -285,6 +294,8 @@ class LiveRun:
 
         The store still holds the run as under way: the next owner ends it.
         """
+        if self._saver is not None:
+            self._saver.cancel()  # what is written from now on is the next owner's
         self.log.close()
         self._stop()
 
@@ -324,7 +335,14 @@ class LiveRun:
         if self._is_first and self._first_save is not None:
             self._first_save.done()
         self._is_first = False
-        self._indexed_at = updated_at
+        self._is_known = True
+        self._listed_at = (updated_at,)
+
+    def _list(self, updated_at: float) -> tuple[float, ...]:
+        """Note that the store may list the run under this time soon; return where it may now."""
+        listed_at = self._listed_at
+        self._listed_at = (*listed_at, updated_at)
+        return listed_at
 
     def _check(self, state: RunState) -> None:
         if self._ending or state not in TRANSITIONS[self.run.state]:

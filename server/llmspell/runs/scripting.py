@@ -207,8 +207,11 @@ class ScriptSession:
         """Give the script what is queued, and look at what it says."""
         self._queued.clear()
         try:
-            with self._tree.busy():
+            self._tree.enter()
+            try:
                 events = await self._script.exchange()
+            finally:
+                self._tree.leave()
             for number, event in enumerate(events, 1):
                 self._handle(event)
                 if number % AT_ONCE == 0:

@@ -134,6 +134,7 @@ class Channel:
                 self._set_alarm(self._limits.slice_seconds)
             return await reply
         except BaseException:  # cancelled too: nobody knows what the worker does now
+            self._reply = None  # nobody waits for it any more
             self.close()
             raise
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +40,16 @@ def test_an_owner_that_is_told_to_end_is_not_replaced(
     os.close(watched)
     assert project.owner is None
     assert project.owners_begun == 1
+
+
+def test_nothing_is_loaded_for_later_owners_when_the_first_ends_by_itself() -> None:
+    program = """
+import os, sys
+from llmspell.cli.keeper import keep
+sys.exit(keep(lambda keeper: 3, lambda: None, lambda: os.write(1, b"loaded")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (3, b"")
 
 
 def ended(pidfd: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from llmspell.effects.messages import Usage
 from llmspell.errors import RunCollected, RunNotFound
 from llmspell.host.interface import Pruned
 from llmspell.host.keeping import PRUNE_SECONDS, SWEEP_SECONDS, Keeping, missing_run
+from llmspell.host.keys import Keys
 from llmspell.runs.archive import Archive
 from llmspell.runs.record import Event, Run, RunState, new_run_id
 from llmspell.security.principals import Caller
@@ -68,17 +70,17 @@ class World:
             **fields,
         )
         events = [Event(number=1, at=now, kind="state", data={"state": state})]
-        await self.archive.save(run, events, indexed_at=None)
+        await self.archive.save(run, events)
         rows = [
             Put(Family.KV, (caller.tenant, "run", run.id, "k"), b"v"),
             Put(Family.EVENT, (run.id, 2), b"\x80"),
         ]
         if not plain:
             rows.append(Put(Family.JOURNAL, (run.id, 1), b"\x80"))
+        keys = Keys(self.store, seconds=DAY)
         if key:
-            path = (caller.tenant, caller.principal, "s", "x", key)
-            rows.append(Put(Family.DEDUP, path, run.id.encode(), expires_at=now + DAY))
-        await self.store.commit(rows)
+            keys.begin(replace(caller, session="s"), "x", key, b"", run.id)
+        await self.store.commit([*rows, *keys.writes(run)])
         return run
 
     async def left(self, caller: Caller = ANN) -> set[str]:
@@ -204,16 +206,16 @@ async def test_what_was_deleted_and_what_never_was_are_different_errors(world: W
 
 
 async def test_an_idempotency_key_that_now_leads_to_a_newer_run_stays(world: World) -> None:
-    await world.ended(ago=2 * DAY, key="k")
-    newer = await world.ended(ago=HOUR, key="k")
+    keys, ann = Keys(world.store, seconds=DAY), replace(ANN, session="s")
     keeping = world.keeping()
-    await keeping.prune(before=world.clock.time() - DAY)
-    path = ("default", "ann", "s", "x", "k")
-    entry = await world.store.get(Family.DEDUP, path)
-    assert entry is not None
-    assert entry.value == newer.id.encode()
+    for older, newer in ((2 * DAY, 6 * HOUR), (5 * HOUR, HOUR)):
+        # A key is used again when it has expired; that of a spell which joins, in each run's turn.
+        await world.ended(ago=older, key="k")
+        run = await world.ended(ago=newer, key="k")
+        await keeping.prune(before=world.clock.time() - newer - 1)
+        assert await keys.run_of(ann, "x", "k") == run.id
     await keeping.prune(before=world.clock.time())
-    assert await world.store.get(Family.DEDUP, path) is None
+    assert await keys.run_of(ann, "x", "k") is None
 
 
 async def test_many_runs_of_many_principals_are_deleted_in_one_go(world: World) -> None:

@@ -6,14 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from llmspell.bridge.hello import PROTOCOL
 from llmspell.bridge.meeting import connect
@@ -22,6 +24,7 @@ from llmspell.host.host import Host
 from llmspell.host.interface import DoorHost
 from llmspell.host.listening import Listener
 from llmspell.host.owner import Hello, Owner
+from tests.support.hosts import open_host
 from tests.support.lacking import lacking
 from tests.support.servers import make_project
 
@@ -211,6 +214,26 @@ async def test_who_dials_before_it_serves_is_let_in_and_waits(
     async with serving(owner):
         assert json.loads(await reader.readline())["pid"] == os.getpid()
         writer.close()
+
+
+def test_who_dials_just_before_it_stops_is_hung_up_on(tmp_path: Path) -> None:
+    async def dial() -> None:
+        async with open_host(tmp_path) as host:
+            owner = Owner(host, Listener(tmp_path, {}))
+            async with serving(owner) as task:
+                dialled = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+                for each in dialled:
+                    each.connect(os.fspath(tmp_path / "s.sock"))
+                    each.setblocking(False)
+                owner.stop()
+                await task
+                for each in dialled:
+                    with each, suppress(ConnectionError):
+                        assert await asyncio.get_running_loop().sock_recv(each, 1) == b""
+
+    # The event loop of owners: others let nobody in so late.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(dial())
 
 
 async def test_a_signal_stops_it_in_order(host: DoorHost, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from llmspell.host.interface import Catalogue
 from llmspell.host.listening import Listener
 from llmspell.host.owner import Owner
 from llmspell.host.remote import RemoteHost
+from llmspell.host.remote_wire import Wire
 from llmspell.security.principals import local_caller
 from tests.support.owners import NAPPING, owned_project
 from tests.support.servers import make_project
@@ -307,3 +309,15 @@ async def test_an_owner_is_started_for_a_client_that_finds_none(tmp_path: Path) 
         async with Host.connect(project.root) as host:
             assert (await host.cast("hello", {})).output == "Hello, world!"
         assert project.owner is not None
+
+
+async def test_an_owner_that_speaks_no_json_is_as_good_as_gone() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        wire = Wire(7, *await asyncio.open_unix_connection(sock=ours))
+        theirs.sendall(b"no json\n")
+        async with asyncio.timeout(SECONDS):
+            await wire.wait_closed()
+            with pytest.raises(OwnerUnreachable):
+                await wire.call("info", {})
+            await wire.close()

@@ -437,6 +437,21 @@ async def test_a_changed_timetable_counts_from_its_change(world: World) -> None:
         assert [begun.run.input for begun in world.caster.begun] == [{"n": 2}]
 
 
+async def test_a_spell_that_was_gone_when_an_owner_began_has_missed_nothing_when_it_is_back(
+    world: World,
+) -> None:
+    world.caster.publish(report=daily(missed="all"))
+    async with world.owner():
+        pass
+    world.caster.publish()
+    async with world.owner() as schedules:
+        assert schedules.listing() == []
+    world.jump(3 * 24 * HOUR)
+    world.caster.publish(report=daily(missed="all"))
+    async with world.owner():
+        assert not world.caster.begun
+
+
 async def test_another_input_leaves_the_times_alone(world: World) -> None:
     world.caster.publish(sweep=every(10))
     async with world.owner() as schedules:

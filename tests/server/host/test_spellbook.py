@@ -104,7 +104,7 @@ async def test_two_files_with_one_name_are_an_error_and_the_first_stays(tmp_path
 
 async def test_a_project_that_is_none_has_the_bundled_spells(tmp_path: Path) -> None:
     async with Host.open(project(tmp_path), state="memory", watch=False) as host:
-        assert names(host) == ["hello", "notes", "research_brief", "word_count"]
+        assert names(host) == ["follow_up", "hello", "notes", "research_brief", "word_count"]
         assert not host.catalogue().problems
 
 

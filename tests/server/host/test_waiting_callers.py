@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,19 @@ async def test_a_run_that_has_ended_can_be_waited_for_and_kept_and_left(tmp_path
         assert (await again.result()).output == 7
         assert await again.last("progress") is None
         await again.leave()
+
+
+async def test_who_may_only_see_a_run_waits_no_longer_than_told_and_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    async with open_host(tmp_path, SPELLS) as host, asyncio.timeout(20):
+        started = await host.start("plain", {}, caller=ME)
+        await until_begun(host, 1)
+        reader = replace(ME, scopes=frozenset({"read"}))
+        seen = await host.wait_for(started.id, caller=reader)
+        with pytest.raises(TimeoutError):
+            await seen.settled(until=asyncio.get_running_loop().time())
+        await seen.leave()
+        assert await state_of(host, started.id) == "working"
+        await host.cast("opens", {})
+        assert (await seen.settled()).output == 1

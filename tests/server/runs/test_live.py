@@ -11,7 +11,7 @@ from llmspell.clock import ManualClock
 from llmspell.effects.messages import Usage
 from llmspell.errors import InternalError, RunError, StateDiskFull
 from llmspell.runs.archive import Archive
-from llmspell.runs.live import LiveRun
+from llmspell.runs.live import SAVE_SECONDS, LiveRun
 from llmspell.runs.record import TERMINAL, TRANSITIONS, Event, Run, RunState
 from llmspell.security.principals import Caller
 from llmspell.state.store import Durability, Family
@@ -297,6 +297,51 @@ async def test_a_change_of_state_during_a_save_leaves_the_run_once_in_the_list(
         await live.finish("completed")
     assert await listed(store) == ["completed"]
     assert len(await store.scan(Family.RUN, ("by",))) == 1
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_a_save_whose_end_nobody_saw_leaves_the_run_once_in_every_list(
+    live: LiveRun, store: GatedStore, clock: ManualClock, is_saved: bool, is_ended: bool
+) -> None:
+    if is_saved:
+        await live.save()
+    await clock.advance(1)
+    live.enter("working")
+    store.hold_syncs()
+    saving = asyncio.ensure_future(
+        live.finish("failed", durability=Durability.DURABLE)
+        if is_ended
+        else live.save(Durability.DURABLE)
+    )
+    await store.arrival()
+    saving.cancel()  # it is written, and its caller does not hear of that
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    store.open_gate()
+    assert live.is_saved == is_saved
+    await clock.advance(1)
+    live.enter("input_required")
+    await live.save()
+    assert await listed(store) == ["input_required"]
+    assert [run.id for run in await Archive(store).live()] == ["r1"]
+    await clock.advance(1)
+    live.enter("working")
+    await live.finish("completed")
+    assert await listed(store) == ["completed"]
+    assert await Archive(store).live() == []
+
+
+async def test_nothing_is_saved_of_a_run_that_was_abandoned(
+    live: LiveRun, store: GatedStore
+) -> None:
+    await live.save()
+    live.note("log", {"level": "info", "message": "late"})
+    live.abandon()
+    before = len(store.commits)
+    async with asyncio.timeout(5):
+        await asyncio.sleep(2 * SAVE_SECONDS)
+    assert len(store.commits) == before
 
 
 async def test_a_save_that_fails_in_the_background_is_remembered(

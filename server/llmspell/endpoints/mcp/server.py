@@ -150,7 +150,7 @@ class McpEndpoint:
 
     def exchange(self, context: Context) -> SdkExchange:
         """Return a request of the SDK's as the handlers of this adapter see it."""
-        return SdkExchange(context, level=self.log_levels.get(connection_of(context)))
+        return SdkExchange.of(context, level=self.log_levels.get(connection_of(context)))
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the input schema of a tool, or None when there is no such tool."""

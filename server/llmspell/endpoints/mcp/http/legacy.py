@@ -38,6 +38,7 @@ from llmspell.endpoints.mcp.http.call import (
 )
 from llmspell.endpoints.mcp.http.message import Message
 from llmspell.endpoints.mcp.http.request import HttpRequest
+from llmspell.endpoints.mcp.http.rules import MOST_SAID
 from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.endpoints.mcp.http.sessions import Sessions
 from llmspell.endpoints.mcp.http.sse import EventStream, Reader
@@ -58,7 +59,6 @@ REQUEST_CANCELLED = -32800
 _SETTING = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """Methods with which a client sets something for its whole session."""
 
-_MOST_SAID = 64 << 10
 _LONGEST_ID = 512
 
 _PRIMED_SINCE = "2025-11-25"
@@ -143,7 +143,9 @@ class LegacyCall(HttpCall):
 
     async def _unanswered(self, ending: Ending) -> None:
         told = error_message(self.id, *_ENDINGS[ending])
-        if self.stream is not None and (self.has_begun_stream or ending == "cancelled"):
+        if ending == "deleted":
+            await self._answer(200, told)  # another part of the client may wait for it
+        elif self.stream is not None and (self.has_begun_stream or ending == "cancelled"):
             # No answer to a cancelled request; whoever looks for one later must not wait for it.
             # After a shutdown the stream of the next process says what became of it.
             self._begin()
@@ -203,8 +205,8 @@ class LegacyHttp:
             for key, value in (message.params or {}).items()
             if key in ("protocolVersion", "capabilities", "clientInfo")
         }
-        if len(encode(params)) > _MOST_SAID:
-            told = f"what a client says of itself is at most {_MOST_SAID} bytes"
+        if len(encode(params)) > MOST_SAID:
+            told = f"what a client says of itself is at most {MOST_SAID} bytes"
             await refuse(request, 200, told, id=message.id, code=INVALID_PARAMS)
             return
         session = self._sessions.draft(owner_of(request), params)

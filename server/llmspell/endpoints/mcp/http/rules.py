@@ -28,6 +28,7 @@ from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
     HEADER_MISMATCH,
+    INVALID_PARAMS,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
 )
@@ -50,6 +51,10 @@ _NAMED: Mapping[str, str] = {
 _ROUTING = (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER)
 _PLAIN_CALL = frozenset({"name", "arguments", "_meta"})
 _MOST_CLIENTS = 1024
+
+MOST_SAID = 64 << 10
+"""Most bytes that a client may say of itself: it is remembered, and stands in the record of each
+of its runs."""
 
 
 def is_modern(meta: Object) -> bool:
@@ -114,6 +119,7 @@ class Clients:
         """Check the params of a `tools/call` and return who calls.
 
         Raises:
+            MCPError: The client says too much of itself.
             ValidationError: They are not those of a `tools/call`.
         """
         meta = message.meta
@@ -122,12 +128,18 @@ class Clients:
         client = self._known.get(key)
         if client is not None and _is_plain_call(message.params or {}, meta):
             return client
+        _check_size(key)
         validate_client_request("tools/call", LATEST_MODERN_VERSION, message.params)
         return self._learn(key, said)
 
     def of(self, meta: Object) -> Client:
-        """Return who calls another method. Its params are checked by whoever serves it."""
+        """Return who calls another method. Its params are checked by whoever serves it.
+
+        Raises:
+            MCPError: The client says too much of itself.
+        """
         info, capabilities = meta.get(CLIENT_INFO_META_KEY), meta[CLIENT_CAPABILITIES_META_KEY]
+        _check_size(encode([info, capabilities]))
         return client_of(info, capabilities if is_object(capabilities) else {})
 
     def _learn(self, key: bytes, said: list[Any]) -> Client:
@@ -135,6 +147,12 @@ class Clients:
             del self._known[next(iter(self._known))]
         client = self._known[key] = client_of(*said)
         return client
+
+
+def _check_size(said: bytes) -> None:
+    if len(said) > MOST_SAID:
+        told = f"what a client says of itself is at most {MOST_SAID} bytes"
+        raise MCPError(INVALID_PARAMS, told)
 
 
 def _is_plain_call(params: Object, meta: Object) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from llmspell.clock import Clock, SystemClock
 from llmspell.endpoints.mcp.http.call import HttpCall
 from llmspell.endpoints.mcp.http.session import Owner, Session
-from llmspell.errors import AccessRateLimited
+from llmspell.errors import AccessRateLimited, LlmspellError
 from llmspell.host.door_records import DoorRecords
 from llmspell.values import Object
 
@@ -88,10 +88,11 @@ class Sessions:
         now = self._clock.time()
         for session in list(self._live.values()):
             session.tidy(now)
-            if not session.is_busy and now - session.used_at > QUIET_SECONDS:
-                del self._live[session.id]
-                if session.used_at > session.saved_at:
-                    await self.save(session)
+            is_changed = session.used_at > session.saved_at
+            if self._is_quiet(session, now) and is_changed and not await self.save(session):
+                continue
+            # Meanwhile it may have been used again, or ended.
+            if self._is_quiet(session, now) and self._live.pop(session.id, None) is not None:
                 await session.aclose()
         for used in list(self._used.values()):
             for id in [id for id, at in used.items() if now - at > self._idle]:
@@ -142,9 +143,13 @@ class Sessions:
         session.used_at = self._clock.time()
         session.finish(call, session.used_at)
 
-    async def save(self, session: Session) -> None:
-        """Write the record of a session: it survives this process, if not the loss of power."""
-        session.saved_at = self._clock.time()
+    async def save(self, session: Session) -> bool:
+        """Write the record of a session: it survives this process, if not the loss of power.
+
+        Returns whether that could be. If not, the session goes on, and is written with a later
+        request.
+        """
+        now = self._clock.time()
         tenant, principal = session.owner
         record: Object = {
             "bundle": self._bundle,
@@ -152,9 +157,15 @@ class Sessions:
             "principal": principal,
             "params": session.params,
             "state": self._describe(session),
-            "used_at": session.saved_at,
+            "used_at": now,
         }
-        await self._records.put(KIND, session.id, record, seconds=self._idle, durable=False)
+        try:
+            await self._records.put(KIND, session.id, record, seconds=self._idle, durable=False)
+        except LlmspellError as error:
+            _log.warning("session %s cannot be written: %s", session.id, error)
+            return False
+        session.saved_at = now
+        return True
 
     async def delete(self, session: Session) -> None:
         """End a session for good."""
@@ -172,6 +183,10 @@ class Sessions:
             session.end(is_shutdown=False)
             await session.aclose()
         await self._records.delete(KIND, id)
+
+    @staticmethod
+    def _is_quiet(session: Session, now: float) -> bool:
+        return not session.is_busy and now - session.used_at > QUIET_SECONDS
 
     def _is_busy(self, id: str) -> bool:
         session = self._live.get(id)

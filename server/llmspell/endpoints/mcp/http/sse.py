@@ -80,7 +80,8 @@ class EventStream:
     Args:
         name: What the ids of its events begin with; "" = they have none, and nothing is kept
             once it was sent.
-        room: Bytes that are kept; beyond that the oldest that may be dropped are.
+        room: Bytes that are kept beside the newest event; beyond that the oldest that may be
+            dropped are.
     """
 
     def __init__(self, name: str = "", *, room: int = ROOM) -> None:
@@ -177,7 +178,12 @@ class EventStream:
 
     def _take(self) -> bytes:
         """Return the frames that were not sent yet, and count them as sent."""
-        frames = b"".join(event.frame for event in self._events if event.number > self._sent)
+        fresh: list[bytes] = []
+        for event in reversed(self._events):  # most of those that are kept were sent long ago
+            if event.number <= self._sent:
+                break
+            fresh.append(event.frame)
+        frames = b"".join(reversed(fresh))
         self._sent = max(self._sent, self._number)
         if not self.name:
             self._events.clear()
@@ -187,7 +193,8 @@ class EventStream:
     def _make_room(self) -> None:
         while self._size > self._room:
             index = next((i for i, event in enumerate(self._events) if event.is_droppable), None)
-            if index is None:
+            # The newest is sent, however large it is: nothing after it stands for it.
+            if index is None or index == len(self._events) - 1:
                 return
             self._size -= len(self._events[index].frame)
             del self._events[index]
