@@ -25,7 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from llmspell.cli.app import app
 from llmspell.config import ENVIRONMENT_PREFIX, Settings
-from llmspell.durations import seconds_of
+from llmspell.durations import duration_text, seconds_of
 from llmspell.errors import CATALOGUE, InternalError, LlmspellError
 from llmspell.sizes import bytes_of
 
@@ -37,8 +37,8 @@ _SETTINGS = """\
 # Settings
 
 A setting is taken from the first of these that has it: a flag of the command, an environment
-variable, the project's `llmspell.toml`, the user's own `llmspell.toml`, the default. An unknown
-key is an error, wherever it stands.
+variable, the project's `llmspell.toml`, the user's own `~/.config/llmspell/config.toml`, the
+default. An unknown key is an error, wherever it stands.
 
 The environment variable of `key` in `[section]` is `LLMSPELL_SECTION__KEY`; its value is read as
 TOML, and a bare word as a string. Four variables are no settings: `LLMSPELL_PROJECT`,
@@ -106,6 +106,8 @@ def _setting_row(section: str | None, key: str, field: FieldInfo) -> str:
     default = "none"
     if not field.is_required():
         value: Any = field.get_default(call_default_factory=True)
+        if isinstance(value, float) and _kind(field) == "duration":
+            value = duration_text(value)
         default = f"`{json.dumps(value)}`" if value is not None else "none"
     path = f"{section}__{key}" if section else key
     variable = f"`{ENVIRONMENT_PREFIX}{path.upper()}`" if section is not None else "none"

@@ -11,7 +11,7 @@ from llmspell.host.host import Host
 from tests.support.hosts import open_host
 from tests.support.servers import ROOT
 
-SPELLS = ("hello", "notes", "research_brief", "word_count")
+SPELLS = ("follow_up", "hello", "notes", "research_brief", "word_count")
 
 
 @pytest_asyncio.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from llmspell import plugins
 from llmspell.authoring import vocabulary
 from llmspell.authoring.lint import Finding, assigned_globals, lint
+from llmspell.authoring.syntax_hints import syntax_hint
 from llmspell.authoring.testing.collecting import SUFFIX, collect, find_tests
 from llmspell.config import Project
 from llmspell.errors import LlmspellError, SpecDuplicate, SpecError, SpecSyntax, UsageError
@@ -116,7 +117,10 @@ class _Check:
             error.where = error.where or name
             return [Finding("error", error)]
         problem = await self._load(path, name, source)
+        if problem is not None and problem.hint == SpecError.hint_text:
+            problem.hint = ""  # this is the check it sends to
         if isinstance(problem, SpecSyntax):
+            problem.hint = syntax_hint(problem.message, _line_of(problem, source))
             return [Finding("error", problem)]
         modules = self._book.program_of(name, source, path.parent).modules
         found = lint(
@@ -151,6 +155,14 @@ class _Check:
             error.where = error.where or name
             return error
         return None
+
+
+def _line_of(error: LlmspellError, source: bytes) -> str:
+    """Return the line of a source that an error names; "" when it names none."""
+    number = (error.where or "").rpartition(":")[2]
+    lines = source.decode("utf-8", "replace").splitlines()
+    at = int(number) if number.isdecimal() else 0
+    return lines[at - 1] if 0 < at <= len(lines) else ""
 
 
 def _modules(directory: Path) -> Iterator[Path]:

@@ -26,6 +26,29 @@ from llmspell.errors import (
 
 Severity: TypeAlias = Literal["error", "warning"]
 
+ABSENT = {
+    "bit32": "write & | ~ << >>",
+    "collectgarbage": "memory needs no help",
+    "ctx": "take it as the second argument: run = function(input, ctx)",
+    "debug": "spells have no debug library",
+    "dofile": "write require",
+    "input": "take it as the first argument: run = function(input)",
+    "io": "spells reach no files",
+    "load": "spells cannot make code while they run",
+    "loadfile": "write require",
+    "loadstring": "spells cannot make code while they run",
+    "os.execute": "spells start no programs",
+    "os.exit": "return, or raise an error",
+    "os.getenv": "spells see no environment: pass it in as input",
+    "os.remove": "spells reach no files",
+    "os.rename": "spells reach no files",
+    "os.tmpname": "spells reach no files",
+    "package": "write require",
+    "unpack": "write table.unpack",
+}
+"""What authors expect and spells do not have, with what to do instead; `runtime/lua/hints.lua`
+says the same of a cast that fails over it."""
+
 _LITERALS = frozenset({"string", "number", "true", "false", "nil", "function_definition"})
 _DYNAMIC = "_ENV"
 """A file that names its environment may look up anything in it."""
@@ -69,7 +92,9 @@ def lint(
     if tree is None:
         text = f"longer than {MAX_BYTES} bytes, or too intricate: names and keys were not checked"
         return [Finding("warning", SpecTooLong(text, where=name))]
-    return sorted(_Lint(name, tree, vocabulary, published, more_globals).run(), key=_line)
+    found = sorted(_Lint(name, tree, vocabulary, published, more_globals).run(), key=_line)
+    # The same twice on one line is one mistake.
+    return list({finding.report(): finding for finding in found}.values())
 
 
 def assigned_globals(source: bytes) -> set[str]:
@@ -116,7 +141,11 @@ class _Lint:
         assigned = {node.text for node in self._globals.writes}
         for node in self._globals.reads:
             if node.text not in self._known and node.text not in assigned:
-                hint = _suggestion(node.text, self._known) or f"declare it: local {node.text} = ..."
+                hint = (
+                    ABSENT.get(node.text)
+                    or _suggestion(node.text, self._known)
+                    or f"declare it: local {node.text} = ..."
+                )
                 error = SpecUnknownName(
                     f"unknown name {node.text!r}", hint=hint, where=self._where(node)
                 )
@@ -137,7 +166,11 @@ class _Lint:
         table, _, name = (path or "").rpartition(".")
         held = self._vocabulary.members.get(table)
         if held is not None and name not in held:
-            hint = _suggestion(name, held) or f"it has: {', '.join(sorted(held))}"
+            hint = (
+                ABSENT.get(f"{table}.{name}")
+                or _suggestion(name, held)
+                or f"it has: {', '.join(sorted(held))}"
+            )
             error = SpecUnknownName(f"{table} has no {name!r}", hint=hint, where=self._where(node))
             yield Finding("error", error)
 
@@ -209,7 +242,9 @@ class _Lint:
         name = string_value(node)
         if name is None or self._published is None or name in self._published:
             return
-        hint = _suggestion(name, self._published) or "a test can answer for it with mock.tool"
+        hint = (
+            _suggestion(name, self._published) or "publish it; a test answers for it with mock.tool"
+        )
         error = SpecUnpublished(
             f"nothing here publishes {name!r}", hint=hint, where=self._where(node)
         )

@@ -72,6 +72,13 @@ def _bridge(given: dict[str, str], bundle: str) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # while the command was still being loaded
+        sys.exit(130)
+
+
+def _main() -> NoReturn:
     options, rest = hoist(sys.argv[1:])
     if rest == ["--version"]:
         from llmspell import __version__

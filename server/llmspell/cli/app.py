@@ -6,11 +6,13 @@ package it imports when it runs, so that `--help` stays quick.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from llmspell.cli.call import call
 from llmspell.cli.check import check
@@ -31,6 +33,7 @@ from llmspell.cli.spells import app as spells_app
 from llmspell.cli.state import app as state_app
 from llmspell.cli.stdio import stdio
 from llmspell.cli.stop import stop
+from llmspell.cli.streams import WRITE_ERRORS, drop_stdout, prepare_stdout, refuse_unreadable
 from llmspell.cli.test import spell_tests
 from llmspell.cli.uninstall import uninstall
 from llmspell.errors import LlmspellError, UsageError
@@ -38,8 +41,37 @@ from llmspell.errors import LlmspellError, UsageError
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
+MEANT = {
+    "cast": "run",
+    "eval": "exec",
+    "list": "spells",
+    "logs": "runs watch",
+    "ls": "spells",
+    "new": "init",
+    "start": "serve",
+    "status": "info",
+}
+"""What commands of these names are called here."""
+
+
+class Commands(TyperGroup):
+    """The commands, with what was meant by names that other programs have."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that arguments begin with, as the library wants it.
+
+        Raises:
+            UsageError: It has another name here.
+        """
+        meant = MEANT.get(args[0]) if args else None
+        if meant is not None:
+            raise UsageError(f"no command {args[0]!r}", hint=f"did you mean 'llmspell {meant}'?")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="llmspell",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -136,11 +168,29 @@ app.add_typer(keys_app, name="keys")
 
 def run(arguments: list[str]) -> int:
     """Run a command line and return the exit status. Errors of ours go to stderr, in one form."""
+    # A command says itself what it found; what is logged belongs into the log of an owner.
+    logging.getLogger("llmspell").addHandler(logging.NullHandler())
+    prepare_stdout()
+    try:
+        refuse_unreadable(arguments)
+        status = _status(arguments)
+        if sys.stdout is not None:  # it was closed by whoever started this
+            sys.stdout.flush()
+    except LlmspellError as error:
+        print(error.report(), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if error.errno not in WRITE_ERRORS:
+            raise
+        print(f"the output could not be written: {error.strerror}", file=sys.stderr)
+        drop_stdout()
+        return 1
+    return status
+
+
+def _status(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="llmspell", standalone_mode=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except LlmspellError as error:
-        print(error.report(), file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
     return 0

@@ -34,9 +34,10 @@ def call(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole task as JSON.")] = False,
 ) -> None:
-    """Send a message to a remote agent: what it says on stderr, its answer alone on stdout.
+    """Send a message to a remote agent and print its answer.
 
-    Exit status: 0 completed, 1 failed, 3 the agent asks something, 130 interrupted.
+    What it says meanwhile goes to stderr, the answer alone to stdout. Exit status: 0 completed,
+    1 failed, 3 the agent asks something, 130 interrupted.
     """
     from llmspell.cli.outputs import COMPLETED, FAILED, QUESTION, say, show_json
     from llmspell.endpoints.a2a.remote_call import call as call_agent

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmspell.cli.place import place_of
 from llmspell.cli.waiting import perform
+
+if TYPE_CHECKING:
+    from llmspell.authoring.checking import Report
 
 
 def check(
@@ -19,10 +22,10 @@ def check(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Load and read spells, and print each finding as file:line: message.
+    """Print what is wrong with spells, as file:line: message.
 
-    Exit 1 when something is wrong; a warning alone is not wrong. Needs no owner and opens no
-    database.
+    Each file is loaded and read; nothing is cast. Exit 1 when something is wrong; a warning
+    alone is not wrong. Needs no owner and opens no database.
     """
     from llmspell.authoring.checking import check as check_files
     from llmspell.cli.outputs import say, show_json
@@ -34,8 +37,20 @@ def check(
     else:
         for finding in report.findings:
             say(finding.report())
-        count = f"{report.files} {'file' if report.files == 1 else 'files'}"
-        if report.ok:
-            say(f"{count}, nothing wrong")
+        say(_summary(report, project.spells))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _summary(report: Report, spells: Path) -> str:
+    if not report.files:
+        return f"there is nothing to check in {spells}"
+    severities = [finding.severity for finding in report.findings]
+    found = [
+        _count(number, noun) for noun in ("error", "warning") if (number := severities.count(noun))
+    ]
+    return f"{_count(report.files, 'file')}: {', '.join(found) or 'nothing wrong'}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

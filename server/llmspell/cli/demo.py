@@ -21,10 +21,19 @@ def demo(
         Path, typer.Argument(metavar="[DIR]", help="Where the project is left behind.")
     ] = Path("llmspell-demo"),
 ) -> None:
-    """Show the main job, offline and without a key, and leave a project behind."""
+    """Show the main job, offline and without a key.
+
+    The project it makes is left behind, to look at.
+    """
     from llmspell.cli.demonstration import show
 
-    asyncio.run(show(make_project(directory.resolve())))
+    try:
+        project = make_project(directory.resolve())
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: {error.strerror}", hint="name another directory: llmspell demo DIR"
+        ) from None
+    asyncio.run(show(project))
 
 
 def make_project(directory: Path) -> Path:

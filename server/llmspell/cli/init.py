@@ -40,7 +40,7 @@ def init(
         str, typer.Option(metavar="L", help="Language of the first spell: lua.")
     ] = "lua",
 ) -> None:
-    """Make a project: settings, a first spell, and what an editor needs to know."""
+    """Make a project: settings, a first spell, types for editors."""
     from llmspell.authoring.editor_types import project_files
     from llmspell.host.sources import bundled_spells
 
@@ -67,7 +67,9 @@ def init(
             path.write_text(text, encoding="utf-8")
         _ignore(directory / ".gitignore")
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}", hint="") from None
+        raise UsageError(
+            f"{error.filename}: {error.strerror}", hint="name another directory: llmspell init DIR"
+        ) from None
     inside = "" if directory == Path() else f"--project {shlex.quote(str(directory))} "
     typer.echo(f"made a project in {directory.resolve()}; next:")
     typer.echo(f"  llmspell {inside}run hello --arg name=you")

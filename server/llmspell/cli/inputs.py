@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-import sys
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from llmspell.cli.streams import read_stdin
 from llmspell.errors import UsageError
 from llmspell.values import JSON, Object, loads
+
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 def read_input(given: str | None, arguments: Sequence[str], schema: Object | None) -> JSON:
@@ -27,7 +30,7 @@ def read_input(given: str | None, arguments: Sequence[str], schema: Object | Non
     """
     value: JSON = {}
     if given is not None:
-        text = sys.stdin.read() if given == "-" else given
+        text = read_stdin() if given == "-" else given
         value = _value(text, schema)
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -53,7 +56,7 @@ def read_answer(given: str | None, fields: Sequence[str], schema: Object) -> JSO
     properties = _properties(schema)
     answer: Object = {}
     if given is not None:
-        text = (sys.stdin.read() if given == "-" else given).removesuffix("\n")
+        text = (read_stdin() if given == "-" else given).removesuffix("\n")
         value = _argument(text, {})
         if isinstance(value, dict):
             answer = dict(cast(Object, value))
@@ -84,7 +87,7 @@ def read_field(text: str, field: Any) -> JSON:
 
 
 def read_duration(option: str, text: str) -> float:
-    """Return the seconds of a duration, e.g. `30d`.
+    """Return the seconds of a duration, e.g. `30d`, or `90`, which are seconds.
 
     Raises:
         UsageError: It is none.
@@ -92,9 +95,21 @@ def read_duration(option: str, text: str) -> float:
     from llmspell.durations import seconds_of
 
     try:
-        return seconds_of(text)
+        return seconds_of(float(text) if _NUMBER.fullmatch(text) else text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}", hint="") from None
+
+
+def read_timeout(text: str | None) -> float | None:
+    """Return the seconds that `--timeout` allows; None where it is not given.
+
+    Raises:
+        UsageError: It is no duration, or none at all.
+    """
+    seconds = None if text is None else read_duration("--timeout", text)
+    if seconds is not None and seconds < 0.001:
+        raise UsageError("--timeout: nothing is done within no time", hint="")
+    return seconds
 
 
 def read_parts(files: Sequence[Path]) -> list[Object]:

@@ -37,10 +37,11 @@ def install(
     scope: ScopeName = None,
     name: ServerName = NAME,
 ) -> None:
-    """Let a client use this project; shows what changes in the client's file.
+    """Let a client use this project.
 
-    The rest of the file stays as it is, and a copy of it is kept beside it. An
-    entry of another project, or of something else, is not replaced.
+    Shows what changes in the client's file. The rest of it stays as it is, and a copy of it is
+    kept beside it. An entry of another project, or of something else, is not replaced. Outside of
+    a project the entry is for the user, in every client.
     """
     from llmspell.cli.clients.entry import bridge_command, entry_of
     from llmspell.cli.clients.installing import put_in

@@ -35,10 +35,10 @@ def mcpb(
         bool, typer.Option("--force", help="Replace the file when it exists.")
     ] = False,
 ) -> None:
-    """Write an MCP bundle (MCPB) of this project's spells and settings.
+    """Write this project as an MCP bundle (MCPB).
 
-    The client that installs it brings Python and llmspell along with uv. What
-    its spells remember is kept in the user's data directory.
+    It holds the spells and the settings. The client that installs it brings Python and llmspell
+    along with uv. What its spells remember is kept in the user's data directory.
     """
     from llmspell.cli.bundling import Description, bundle, write_bundle
     from llmspell.cli.outputs import say

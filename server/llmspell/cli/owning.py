@@ -25,7 +25,7 @@ from llmspell.bridge.hello import STOPPED
 from llmspell.config import Project, ServerSettings
 from llmspell.endpoints.auth.bind import clear_text_warning
 from llmspell.endpoints.auth.token import token_path
-from llmspell.errors import OwnerError, UsageError
+from llmspell.errors import OwnerError, OwnerUnreachable, UsageError
 from llmspell.host.garbage import collect_seldom
 from llmspell.host.host import Host
 from llmspell.host.listening import Listener
@@ -248,9 +248,16 @@ async def owning(
 
     Raises:
         StateOwned: Another process owns it.
+        OwnerUnreachable: The state directory can't be made or locked.
         LlmspellError: Whatever `Host.open` fails with.
     """
-    lock = await OwnerLock.take_soon(project.state, seconds=TAKE_SECONDS, keeper=keeper)
+    try:
+        lock = await OwnerLock.take_soon(project.state, seconds=TAKE_SECONDS, keeper=keeper)
+    except OSError as error:
+        raise OwnerUnreachable(
+            f"the state directory {str(project.state)!r} can't be used: {error.strerror}",
+            hint="choose another with --state DIR",
+        ) from None
     began = time.monotonic()
     try:
         # Bound before the database is opened, which takes longest: clients wait at it meanwhile.

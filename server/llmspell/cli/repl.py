@@ -13,7 +13,7 @@ import typer
 
 from llmspell.cli.place import Place, place_of
 from llmspell.cli.waiting import INTERRUPTED
-from llmspell.errors import LlmspellError
+from llmspell.errors import LlmspellError, SpecSyntax
 from llmspell.values import Object, dumps
 
 if TYPE_CHECKING:
@@ -102,9 +102,10 @@ class _Session:
             return
         self._lines = []
         self._number = int(evaluated["line"])
-        self._show(evaluated)
+        self._show(evaluated, text)
 
-    def _show(self, evaluated: Object) -> None:
+    def _show(self, evaluated: Object, text: str) -> None:
+        from llmspell.authoring.syntax_hints import syntax_hint
         from llmspell.cli.outputs import say
 
         for entry in evaluated["log"]:
@@ -112,6 +113,9 @@ class _Session:
         if evaluated["text"]:
             print(evaluated["text"], flush=True)
         error: Any = evaluated["error"]
+        if error is not None and error["code"] == SpecSyntax.code:
+            line = "" if "\n" in text else text
+            error = {**error, "hint": syntax_hint(str(error["message"]), line)}
         if evaluated["incomplete"]:
             error = {"code": "spec.syntax", "message": "the text ends in the middle of something"}
         if error is not None:

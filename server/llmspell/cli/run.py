@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +10,16 @@ import typer
 
 from llmspell.cli.place import Place, place_of
 from llmspell.cli.waiting import perform
-from llmspell.errors import UsageError
+from llmspell.errors import LlmspellError, SpecMissing, UsageError
 
 if TYPE_CHECKING:
     from llmspell.host.interface import Published, RunHandle
     from llmspell.host.remote import RemoteHost
     from llmspell.runs.record import Outcome
     from llmspell.security.principals import Caller
+
+_DECLARES = re.compile(r"\b(?:Spell|Agent|Tool|Workflow)\s*\.\s*\w+\s*[({]")
+_LINE = re.compile(r":\d+$")
 
 
 def run(
@@ -40,20 +44,21 @@ def run(
         bool, typer.Option("--json", help="Print the whole outcome as JSON, the run's id included.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option(metavar="S", min=0.001, help="Seconds the cast may take.")
+        str | None, typer.Option(metavar="TIME", help="How long the cast may take, e.g. 10m.")
     ] = None,
 ) -> None:
     """Cast a spell: progress on stderr, the result alone on stdout.
 
     Exit status: 0 completed, 1 failed, 2 usage, 3 a question, 130 interrupted.
     """
-    from llmspell.cli.inputs import read_parts
+    from llmspell.cli.inputs import read_parts, read_timeout
     from llmspell.cli.outputs import show_outcome
     from llmspell.security.principals import local_caller
 
     parts = read_parts(file or [])
     caller = local_caller("cli").at("cli", message={"parts": parts} if parts else None)
-    outcome = perform(_run(place_of(context), target, input, arg or [], caller, timeout))
+    seconds = read_timeout(timeout)
+    outcome = perform(_run(place_of(context), target, input, arg or [], caller, seconds))
     raise typer.Exit(show_outcome(outcome, as_json=json))
 
 
@@ -66,6 +71,7 @@ async def _run(
     timeout: float | None,
 ) -> Outcome:
     from llmspell.cli.inputs import read_input
+    from llmspell.cli.outputs import say
 
     async with await place.attach() as host:
         project = place.address().project
@@ -81,10 +87,29 @@ async def _run(
         if source is None:
             # The owner's error names what is published.
             return await host.cast(target, {}, caller=caller)
+        _refuse_broken(host, target, project)
         value = read_input(given, arguments, None)
-        return await show_run(
+        outcome = await show_run(
             await host.start_source(*source, value, caller=caller, timeout=timeout, attached=True)
         )
+        if outcome.ok and outcome.output is None and _DECLARES.search(source[1]):
+            say(f"{target} returned nothing; to cast what it declares, {SpecMissing.hint_text}")
+        return outcome
+
+
+def _refuse_broken(host: RemoteHost, target: str, project: Path) -> None:
+    """Refuse a file of the project that should publish something and does not.
+
+    To cast it as a mere script would hide what keeps it from being published.
+
+    Raises:
+        LlmspellError: What is wrong with it.
+    """
+    path = Path(target).resolve()
+    for problem in host.catalogue().problems:
+        file = _LINE.sub("", str(problem.get("where", "")))
+        if file and (project / file).resolve() == path:
+            raise LlmspellError.from_value(problem)
 
 
 def _read(target: str) -> tuple[str, str] | None:

@@ -28,7 +28,10 @@ def stdio(
         typer.Option("--bundle", metavar="NAME", help="Serve the spells of this bundle alone."),
     ] = "",
 ) -> None:
-    """Speak MCP on stdin and stdout, through the owner; one is started when there is none."""
+    """Speak MCP on stdin and stdout.
+
+    It goes through the owner; one is started when there is none.
+    """
     if not standalone:
         from llmspell.bridge.stdio import main
 

@@ -27,16 +27,18 @@ ASK_SECONDS = 5.0
 def stop(
     context: typer.Context,
     timeout: Annotated[
-        float, typer.Option(metavar="S", help="Seconds to wait until it has ended.")
-    ] = 15.0,
+        str, typer.Option(metavar="TIME", help="How long to wait until it has ended, e.g. 1m.")
+    ] = "15s",
     force: Annotated[
         bool,
         typer.Option("--force", help="Kill it. Saved runs go on with the next owner."),
     ] = False,
 ) -> None:
-    """End the owner of this state directory and wait until it has ended."""
+    """End the owner of this state directory, and wait for it."""
+    from llmspell.cli.inputs import read_duration
     from llmspell.host.lock import holder_of, owner_pid
 
+    seconds = read_duration("--timeout", timeout)
     state = place_of(context).address().state
     holder = holder_of(state)
     if holder is None:
@@ -50,11 +52,11 @@ def stop(
     elif not perform(_ask(state)):
         # It is of another version, or does not answer: its lock says who it is.
         os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + timeout
+    end = time.monotonic() + seconds
     while owner_pid(state) == pid:
         if time.monotonic() > end:
             raise OwnerError(
-                f"owner {pid} has not ended within {timeout:g} s",
+                f"owner {pid} has not ended within {seconds:g} s",
                 hint="kill it with 'llmspell stop --force': saved runs go on with the next owner",
                 data={"pid": pid},
             )

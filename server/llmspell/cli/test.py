@@ -32,9 +32,9 @@ def spell_tests(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Run the tests of spells: no network, no database, no owner, no real time.
+    """Run the tests of spells.
 
-    Exit 1 when a test fails.
+    They need no network, no database, no owner and no real time. Exit 1 when a test fails.
     """
     from llmspell.authoring.testing.collecting import find_tests
     from llmspell.authoring.testing.coverage import Coverage

@@ -17,7 +17,7 @@ def uninstall(
     scope: ScopeName = None,
     name: ServerName = NAME,
 ) -> None:
-    """Undo `install`: the client's file is then what it was, to the byte.
+    """Undo 'install': the client's file is then what it was before.
 
     Where somebody has edited the file since, only the entry is taken out.
     """

@@ -66,9 +66,11 @@ class Schema:
             self._validator = jsonschema_rs.Draft202012Validator(
                 definition, retriever=_no_retrieval
             )
-        except (jsonschema_rs.ValidationError, ValueError) as error:
-            message = getattr(error, "message", None) or str(error)
-            raise SchemaInvalid(str(message).splitlines()[0]) from None
+        except jsonschema_rs.ValidationError as error:
+            message = _shorten(error.message.splitlines()[0])
+            raise SchemaInvalid(str(Problem(_path(error), message))) from None
+        except ValueError as error:
+            raise SchemaInvalid(str(error).splitlines()[0]) from None
         self._has_defaults = _mentions(definition, "default")
         self._needs_repair = _mentions_type(definition, ("array", "integer", "object"))
 

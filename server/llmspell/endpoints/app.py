@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -334,8 +335,11 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=2048)
     except OSError as error:
+        # Of a failed bind, Python's text names the address once more.
+        number = None if isinstance(error, socket.gaierror) else error.errno
+        told = os.strerror(number) if number else error.strerror or error
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            f"cannot listen on {host}:{port}: {told}",
             hint="is another server running there? choose a port with --port, or 0 for a free one",
         ) from None
 

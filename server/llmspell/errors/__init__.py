@@ -13,6 +13,7 @@ The tree:
     │   ├── SpecEffect            spec.effect_while_loading
     │   ├── SpecUnstable          spec.unstable
     │   ├── SpecUnsupportedNeed   spec.unsupported_need
+    │   ├── SpecUnknownPlaceholder spec.unknown_placeholder
     │   ├── SpecUnknownName       spec.unknown_name
     │   ├── SpecGlobal            spec.global
     │   ├── SpecUnpublished       spec.unpublished
@@ -108,6 +109,7 @@ from llmspell.errors.spec import (
     SpecEffect,
     SpecUnstable,
     SpecUnsupportedNeed,
+    SpecUnknownPlaceholder,
     SpecUnknownName,
     SpecGlobal,
     SpecUnpublished,
@@ -261,6 +263,7 @@ __all__ = [
     "SpecTooLong",
     "SpecUnknownKey",
     "SpecUnknownName",
+    "SpecUnknownPlaceholder",
     "SpecUnpublished",
     "SpecUnstable",
     "SpecUnsupportedNeed",

@@ -58,6 +58,12 @@ class SpecUnsupportedNeed(SpecError):
     code = "spec.unsupported_need"
 
 
+class SpecUnknownPlaceholder(SpecError):
+    """A step of a workflow names a placeholder that neither the input nor a step before fills."""
+
+    code = "spec.unknown_placeholder"
+
+
 class SpecUnknownName(SpecError):
     """A file uses a global, or a member of one, that does not exist."""
 

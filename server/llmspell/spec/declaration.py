@@ -84,8 +84,8 @@ class Needs(_Declared):
 class Expose(_Declared):
     """The doors a spell is published at."""
 
-    mcp: bool = Field(default=True, description="As an MCP tool.")
-    a2a: bool = Field(default=True, description="As an A2A skill.")
+    mcp: bool = Field(default=True, strict=True, description="As an MCP tool.")
+    a2a: bool = Field(default=True, strict=True, description="As an A2A skill.")
 
 
 class Example(_Declared):
@@ -215,9 +215,13 @@ class SpellSpec(_Declared):
         default="handle",
         description="What a caller gets then: a handle of the run, more waiting, or an error.",
     )
-    detached: bool = Field(default=False, description="It goes on when every caller has left.")
+    detached: bool = Field(
+        default=False, strict=True, description="It goes on when every caller has left."
+    )
     join: bool = Field(
-        default=False, description="The same cast at the same time is cast once, and shared."
+        default=False,
+        strict=True,
+        description="The same cast at the same time is cast once, and shared.",
     )
     task: Literal["optional", "required", "never"] = Field(
         default="optional", description="Whether a client that knows tasks gets one of it."
@@ -225,10 +229,16 @@ class SpellSpec(_Declared):
     icon: str = Field(
         default="", max_length=65536, description="An https or data URL of an image that shows it."
     )
-    read_only: bool = Field(default=False, description="It changes nothing.")
-    destructive: bool | None = Field(default=None, description="It may delete or overwrite.")
-    idempotent: bool = Field(default=False, description="Casting twice is as casting once.")
-    open_world: bool | None = Field(default=None, description="It reaches beyond this server.")
+    read_only: bool = Field(default=False, strict=True, description="It changes nothing.")
+    destructive: bool | None = Field(
+        default=None, strict=True, description="It may delete or overwrite."
+    )
+    idempotent: bool = Field(
+        default=False, strict=True, description="Casting twice is as casting once."
+    )
+    open_world: bool | None = Field(
+        default=None, strict=True, description="It reaches beyond this server."
+    )
     tags: Names = Field(default=(), description="Words to find it by.")
     examples: tuple[Example, ...] = Field(default=(), description="Examples of casts.")
     expose: Expose = Field(default=Expose.model_construct(), description="Where it is published.")

@@ -17,10 +17,12 @@ from llmspell.errors import (
     SpecError,
     SpecMissing,
     SpecUnknownKey,
+    SpecUnknownPlaceholder,
     SpecUnsupportedNeed,
     nearest,
 )
 from llmspell.schedule import Schedule
+from llmspell.spec.complaints import complaint_of, kind_of, subject_of
 from llmspell.spec.declaration import (
     AgentLimits,
     AgentSpec,
@@ -31,6 +33,7 @@ from llmspell.spec.declaration import (
     Needs,
     SpellSpec,
 )
+from llmspell.spec.placeholders import unfilled
 from llmspell.spec.shorthand import ShorthandError, completions_in, to_schema
 from llmspell.values import JSON, FunctionRef, Object
 
@@ -43,6 +46,8 @@ _SPELL_ONLY_RENAMES = {"params": "input"}
 _STEP_KEYS = frozenset(
     {"agent", "tool", "spell", "workflow", "prompt", "input", "args", "name", "tools"}
 )
+_UNGRANTED = frozenset({"net", "secrets", "files"})
+"""Needs that are understood, and refused: no hint offers them."""
 _STEP_TARGETS = ("agent", "tool", "spell", "workflow")
 _WORKFLOW_KEYS = {
     "sequential": frozenset({"type", "name", "description", "steps"}),
@@ -67,6 +72,13 @@ class Origin:
                 if number >= line and pattern.search(text.split("--")[0]):
                     return f"{self.file}:{number}"
         return f"{self.file}:{line}" if line else self.file
+
+    def where_text(self, line: int, text: str) -> str:
+        """Return `file:line` of the first line from `line` on that holds `text`; else of `line`."""
+        for number, found in enumerate(self.source.splitlines(), 1):
+            if number >= line and text in found:
+                return f"{self.file}:{number}"
+        return self.where(line)
 
 
 def constructor(kind: str, declaration: Object) -> str:
@@ -160,6 +172,8 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
         fields["agent"] = _inline_agent(fields["agent"], line, origin)
     complete = completions_in(fields.get("input"))
     _schemas(fields, what, line, origin)
+    if ways == ["workflow"]:
+        _check_placeholders(fields["workflow"], fields.get("input"), origin, line)
     if isinstance(fields.get("schedule"), str):
         fields["schedule"] = {"cron": fields["schedule"]}
     for name, model in (
@@ -230,6 +244,7 @@ def _published_agent(fields: Object, line: int, origin: Origin, default_name: st
 
 def _published_workflow(table: Object, line: int, origin: Origin, default_name: str) -> SpellSpec:
     check_workflow(table, origin, line)
+    _check_placeholders(table, None, origin, line)
     return build(
         SpellSpec,
         {
@@ -292,11 +307,27 @@ def check_workflow(value: JSON, origin: Origin, line: int) -> None:
         _check_step(step, what, line, origin)
 
 
+def _check_placeholders(
+    workflow: Object, input_schema: Object | None, origin: Origin, line: int
+) -> None:
+    for found in unfilled(workflow, input_schema):
+        raise SpecUnknownPlaceholder(
+            f"nothing fills the placeholder '{found.text}'",
+            hint=found.hint,
+            where=origin.where_text(line, found.text),
+        )
+
+
 def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
     if isinstance(step, str | FunctionRef):
         return
     if not isinstance(step, dict):
-        raise SpecError(f"a step of {what} is a {type(step).__name__}", where=origin.where(line))
+        raise SpecError(
+            f"a step of {what} is {kind_of(step)}",
+            hint="a step is an agent, a tool, a spell, a workflow, a function, a name in quotes, "
+            "or a table that names one",
+            where=origin.where(line),
+        )
     table = cast(Object, step)
     if table.get("$kind") == "workflow":
         check_workflow(table, origin, line)
@@ -390,11 +421,18 @@ def check_keys(fields: Object, allowed: set[str], what: str, line: int, origin: 
     for key in fields:
         if key in allowed:
             continue
-        close = nearest(key, sorted(allowed))
+        if key == "create" and what.endswith(".create"):  # the table it is a function of
+            raise SpecError(
+                f"{what} is called with a colon",
+                hint=f"write {what} {{ ... }}, with a dot",
+                where=origin.where(line),
+            )
+        named = sorted(allowed - _UNGRANTED)
+        close = nearest(key, named)
         suggestion = f"did you mean {close!r}? " if close else ""
         raise SpecUnknownKey(
             f"unknown key {key!r} in {what}",
-            hint=f"{suggestion}Allowed: {', '.join(sorted(allowed))}",
+            hint=f"{suggestion}Allowed: {', '.join(named)}",
             where=origin.where(line, key),
         )
 
@@ -440,12 +478,17 @@ def read_schema(
 def _section(model: type[BaseModel], value: JSON, what: str, line: int, origin: Origin) -> Any:
     if value == []:
         value = {}
+    key = what.split()[0]
     if not isinstance(value, dict):
-        raise SpecError(f"{what} must be a table", where=origin.where(line, what.split()[0]))
+        names = (name for name in model.model_fields if name not in _UNGRANTED)
+        raise SpecError(
+            f"{what} must be a table with names, not {kind_of(value)}",
+            hint=f"its names are: {', '.join(names)}",
+            where=origin.where(line, key),
+        )
     fields = cast(Object, value)
-    start = line
-    check_keys(fields, set(model.model_fields), what, start, origin)
-    return build(model, fields, what, start, origin)
+    check_keys(fields, set(model.model_fields), what, line, origin)
+    return build(model, fields, what, line, origin)
 
 
 def build(model: type[Any], fields: Object, what: str, line: int, origin: Origin) -> Any:
@@ -459,19 +502,16 @@ def build(model: type[Any], fields: Object, what: str, line: int, origin: Origin
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        message = str(first["msg"]).removeprefix("Value error, ")
-        if key == "name" and "pattern" in message:
-            message = f"{first['input']!r} is no name: a letter, then up to 47 letters, digits or _"
         # Without a key the whole table is meant, which `what` begins with.
         raise SpecError(
-            f"'{key}' in {what}: {message}" if key else f"{what}: {message}",
+            f"{subject_of(first['loc'], what)}{complaint_of(first, key)}",
             where=origin.where(line, key or what.split()[0]),
         ) from None
 
 
 def _grantable(needs: Needs, line: int, origin: Origin) -> None:
-    for key, value in (("net", needs.net), ("secrets", needs.secrets), ("files", needs.files)):
-        if value:
+    for key in sorted(_UNGRANTED):
+        if getattr(needs, key):
             raise SpecUnsupportedNeed(
                 f"'needs.{key}' cannot be granted: this version gives spells no {key}",
                 hint=f"remove {key} from needs",

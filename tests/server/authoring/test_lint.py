@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 
 from llmspell.authoring import vocabulary
-from llmspell.authoring.lint import Finding, assigned_globals, lint
+from llmspell.authoring.lint import ABSENT, Finding, assigned_globals, lint
 from tests.server.authoring.lua_texts import LUA, NEARLY
 from tests.support.servers import ROOT
 
@@ -37,8 +39,11 @@ def said(source: str, **options: object) -> list[str]:
         ("State.session:gte 'x'", 1, "State.session has no 'gte'", "did you mean 'get'?"),
         ("return Workflow.lop {}", 1, "Workflow has no 'lop'", "parallel, sequential"),
         ("return string.dump(print)", 1, "string has no 'dump'", "it has: byte"),
-        ("return os.getenv 'HOME'", 1, "os has no 'getenv'", "it has: clock"),
-        ("return io.open 'x'", 1, "unknown name 'io'", "declare it"),
+        ("return os.getenv 'HOME'", 1, "os has no 'getenv'", "pass it in as input"),
+        ("return os.setlocale()", 1, "os has no 'setlocale'", "it has: clock"),
+        ("return io.open 'x'", 1, "unknown name 'io'", "spells reach no files"),
+        ("return function() ctx:emit 'x' end", 1, "unknown name 'ctx'", "function(input, ctx)"),
+        ("local function f() return input.a end", 1, "unknown name 'input'", "function(input)"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_a_suggestion(
@@ -155,6 +160,17 @@ def test_the_names_of_tests_are_known_in_tests_only() -> None:
     source = "describe('a', function() it('b', function() expect(1).to_equal(1) end) end)"
     assert said(source, test=True) == []
     assert len(said(source)) == 3
+
+
+def test_the_same_mistake_twice_on_a_line_is_told_once() -> None:
+    assert len(findings("State.count = (State.count or 0) + 1")) == 1
+    assert len(findings("State.count = 0\nreturn State.count")) == 2
+
+
+def test_what_lua_has_and_spells_have_not_is_told_as_a_failing_cast_tells_it() -> None:
+    hints = (files("llmspell.runtime.lua") / "hints.lua").read_text("utf-8")
+    for name, instead in ABSENT.items():
+        assert re.search(rf'\b{re.escape(name)}\b"?\]? = "{re.escape(instead)}"', hints), name
 
 
 def test_findings_come_in_the_order_of_lines() -> None:

@@ -24,7 +24,7 @@ def test_check_tells_findings_on_stderr_and_as_json(project: OwnedProject) -> No
     spell.write_text("local function f() prnt(1) end\nreturn Spell.create { run = f }", "utf-8")
     done = project.run("check")
     assert (done.stdout, done.returncode) == ("", 1)
-    assert "spells/odd.lua:1: unknown name 'prnt' {code: spec.unknown_name}" in done.stderr
+    assert done.stderr.count("spells/odd.lua:1: unknown name 'prnt' {code: spec.unknown_name}") == 1
     assert "hint: did you mean 'print'?" in done.stderr
     report = json.loads(project.run("check", "--json").stdout)
     assert report["ok"] is False
@@ -32,6 +32,24 @@ def test_check_tells_findings_on_stderr_and_as_json(project: OwnedProject) -> No
     assert finding["severity"] == "error"
     assert finding["where"] == "spells/odd.lua:1"
     assert project.run("check", "--json", "spells/odd.lua").returncode == 1
+
+
+def test_check_says_each_thing_once_and_counts_them(project: OwnedProject) -> None:
+    spells = project.root / "spells"
+    (spells / "odd.lua").write_text("return Spell.create {", "utf-8")
+    (spells / "none.lua").write_text("counter = 0", "utf-8")
+    done = project.run("check")
+    assert done.stderr.count("spells/odd.lua") == 1
+    assert done.stderr.count("spells/none.lua: the file returns nothing") == 1
+    assert done.stderr.splitlines()[-1] == "4 files: 2 errors, 1 warning"
+
+
+def test_check_says_where_it_found_nothing(project: OwnedProject) -> None:
+    for file in (project.root / "spells").iterdir():
+        file.unlink()
+    done = project.run("check")
+    assert done.returncode == 0
+    assert done.stderr == f"there is nothing to check in {project.root / 'spells'}\n"
 
 
 def test_check_ends_with_0_when_there_are_warnings_only(project: OwnedProject) -> None:

@@ -55,7 +55,9 @@ def test_yes_is_a_truth_value_only_where_one_is_asked_for() -> None:
     assert read_field("y", {"type": "boolean"}) is True
 
 
-def test_a_duration_is_a_number_with_a_unit() -> None:
+def test_a_duration_is_a_number_of_seconds_or_has_a_unit() -> None:
     assert read_duration("--before", "30d") == 30 * 86_400
+    assert read_duration("--before", "90") == 90
+    assert read_duration("--before", "0.5") == 0.5
     with pytest.raises(UsageError, match="--before"):
         read_duration("--before", "yesterday")

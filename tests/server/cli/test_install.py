@@ -129,6 +129,18 @@ def test_an_entry_gets_into_a_clients_file_and_out_without_a_trace(
     assert machine.files() == before
 
 
+@pytest.mark.parametrize("client", ["claude-desktop", "claude-code", "vscode", "cursor", "gemini"])
+def test_outside_of_a_project_an_entry_is_for_the_user(machine: Machine, client: str) -> None:
+    [file, keys] = next(site[2:] for site in SITES if site[:2] == (client, "user"))
+    before = machine.files()
+    own = machine.home / ".local" / "share" / "llmspell"
+    done = machine.run("install", client, project=own)
+    assert done.returncode == 0, done.stderr
+    assert str(own) in entry_in(machine.home / file, *keys, "llmspell")["args"]
+    assert machine.run("uninstall", client, project=own).returncode == 0
+    assert machine.files() == before
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -59,6 +59,41 @@ def test_a_file_that_returns_nothing_prints_its_last_cast(
     assert shared.run("run", str(file)).stdout == "Hello, Lua!\n"
 
 
+def test_a_file_of_the_project_that_publishes_nothing_is_not_cast_as_a_script(
+    project: OwnedProject,
+) -> None:
+    file = project.root / "spells" / "broken.lua"
+    for source, problem in [
+        ("Spell.create { run = function() end }", "the file returns nothing"),
+        ("return function() end", "the file returns no spell"),
+        ("State.set('n', 1) return Spell.create { run = print }", "cannot call State.set while"),
+        ("return Spell.create { runn = print }", "unknown key 'runn'"),
+    ]:
+        file.write_text(source, encoding="utf-8")
+        wait_until(lambda text=problem: text in project.run("spells").stderr, "it is read")
+        done = project.run("run", "spells/broken.lua")
+        assert (done.stdout, done.returncode) == ("", 1)
+        assert done.stderr.startswith("spells/broken.lua:")
+        assert problem in done.stderr
+
+
+def test_a_file_that_declares_a_spell_and_returns_nothing_is_told_so(
+    shared: OwnedProject, tmp_path: Path
+) -> None:
+    file = tmp_path / "forgotten.lua"
+    file.write_text("Spell.create { run = function() return 1 end }\n", "utf-8")
+    done = shared.run("run", str(file))
+    assert done.stdout == "null\n"
+    assert "returned nothing; to cast what it declares, end the file with: return" in done.stderr
+
+
+def test_what_is_no_lua_is_explained_by_exec(shared: OwnedProject) -> None:
+    done = shared.run("exec", "1 + 1")
+    assert "hint: a value is printed when it is returned: return 1 + 1\n" in done.stderr
+    assert "hint: Lua writes ~=" in shared.run("exec", "return 1 != 2").stderr
+    assert "hint" not in shared.run("exec", "local a = = 2\nreturn a").stderr
+
+
 def test_progress_and_log_go_to_stderr(shared: OwnedProject) -> None:
     done = shared.run("run", "nap", "--arg", "seconds=0")
     assert (done.stdout, done.stderr) == ("awake\n", "1/2 asleep\n")
@@ -86,7 +121,7 @@ def test_a_file_given_along_is_a_part_of_the_message(shared: OwnedProject, tmp_p
     [
         (("run", "helo"), "spell.not_found", "did you mean 'hello'"),
         (("run", "hello", "--arg", "nmae=x"), "input.invalid", "nmae"),
-        (("run", "nap", "--arg", "seconds=9", "--timeout", "0.1"), "limit", "nap"),
+        (("run", "nap", "--arg", "seconds=9", "--timeout", "100ms"), "limit", "nap"),
         (("exec", "error('boom')"), "spell.raised", "boom"),
         (("exec", "return +"), "spec.syntax", "exec:1"),
     ],
@@ -110,6 +145,9 @@ def test_a_cast_that_fails_says_why_and_ends_with_1(
         ("run", "nap", "--input", "a text for no field"),
         ("run", "hello", "--file", "missing"),
         ("run", "hello", "--timeout", "-1"),
+        ("run", "hello", "--timeout", "0"),
+        ("exec", "return 1", "--timeout", "soon"),
+        ("stop", "--timeout", "soon"),
     ],
 )
 def test_an_input_that_makes_no_sense_is_a_usage_error(

@@ -32,6 +32,17 @@ def serving(project: OwnedProject) -> Generator[tuple[Command, str]]:
         process.communicate(timeout=WAIT_SECONDS)
 
 
+def test_doctor_knows_the_port_of_its_own_server(project: OwnedProject) -> None:
+    with serving(project) as (_, url):
+        port = url.rpartition(":")[2]
+        settings = project.root / "llmspell.toml"
+        settings.write_text(f"[server]\nport = {port}\n", encoding="utf-8")
+        found = json.loads(project.run("doctor", "--json").stdout)
+        [told] = [finding for finding in found if finding["name"] == "HTTP port"]
+        assert told["verdict"] == "ok"
+        assert told["detail"] == f"127.0.0.1:{port} is served by this project's owner"
+
+
 def ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from llmspell import __version__
 from llmspell.cli import hoist
+from llmspell.cli.app import MEANT
+from tests.support import warm
 from tests.support.owners import WAIT_SECONDS, OwnedProject
 from tests.support.servers import environment
 
@@ -85,6 +88,22 @@ def test_help_of_a_command_loads_nothing_of_what_it_will_use(command: str) -> No
 
 def test_a_command_that_attaches_loads_no_library_of_the_owners(shared: OwnedProject) -> None:
     assert OURS_TO_AVOID & loaded(RUN, "run", "hello", project=shared) == set()
+
+
+@pytest.mark.parametrize("group", [(), ("runs",), ("state",), ("keys",), ("spells",)], ids=str)
+def test_no_line_of_a_list_of_commands_is_cut_off(group: tuple[str, ...]) -> None:
+    columns = {**environment(), "COLUMNS": "80"}
+    done = warm.run([*group, "--help"], cwd=Path.cwd(), env=columns)
+    assert "Commands:" in done.stdout
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(("given", "meant"), MEANT.items())
+def test_a_command_that_has_another_name_elsewhere_is_told(given: str, meant: str) -> None:
+    done = warm.llmspell(given, cwd=Path.cwd())
+    assert done.returncode == 2
+    assert f"hint: did you mean 'llmspell {meant}'?" in done.stderr
+    assert warm.llmspell(*meant.split(), "--help", cwd=Path.cwd()).returncode == 0
 
 
 def test_the_version_is_printed(shared: OwnedProject) -> None:

@@ -345,6 +345,14 @@ async def test_a_chunk_is_cast_and_gives_what_it_returns(host: Host) -> None:
     assert (await host.cast_source("chunk", "return nil", {})).output is None
 
 
+@pytest.mark.parametrize("source", ["return print", "return { f = function() end }"])
+async def test_a_text_that_returns_a_function_has_no_result(source: str, host: Host) -> None:
+    outcome = await host.cast_source("chunk", source, {})
+    assert outcome.error is not None
+    assert outcome.error["code"] == "output.invalid"
+    assert "a function" in outcome.error["message"]
+
+
 async def test_a_chunk_may_cast_what_is_published(host: Host) -> None:
     source = "return Spell.get('typed'):cast { text = 'ab', count = 1 }.text"
     assert (await host.cast_source("chunk", source, {})).output == "ab"

@@ -318,6 +318,44 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name_and_line(fields: Object) -
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"description": 42}, "'description' in Spell.create must be a text, not the number 42"),
+        ({"tags": "a"}, "'tags' in Spell.create must be a list, not the text 'a'"),
+        ({"tags": ["a", 1]}, "item 2 of 'tags' in Spell.create must be a text, not the number 1"),
+        ({"read_only": "yes"}, "'read_only' in Spell.create must be true or false, not the text"),
+        ({"join": 1}, "'join' in Spell.create must be true or false, not the number 1"),
+        ({"concurrency": 1.5}, "'concurrency' in Spell.create must be an integer, not the number"),
+        ({"title": True}, "'title' in Spell.create must be a text, not true"),
+        ({"title": RUN}, "'title' in Spell.create must be a text, not a function"),
+        ({"title": []}, "'title' in Spell.create must be a text, not a list"),
+        ({"title": {}}, "'title' in Spell.create must be a text, not a table"),
+        ({"when_long": "x"}, "'when_long' in Spell.create must be 'handle', 'wait' or 'fail'"),
+        ({"budget": {"usd": "one"}}, "'usd' in budget of Spell.create must be a number, not the"),
+        ({"needs": ["notes"]}, "needs of Spell.create must be a table with names, not a list"),
+        ({"wait": "long"}, "'wait' in Spell.create: 'long' is no duration; write seconds"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_the_words_of_the_documentation(
+    fields: Object, message: str
+) -> None:
+    assert problem({"$kind": "spell", "name": "x", "run": RUN, **fields}).message.startswith(
+        message
+    )
+
+
+def test_a_constructor_that_is_called_with_a_colon_is_told_how_to_call_it() -> None:
+    error = problem({"$kind": "spell", "create": RUN, "get": RUN})
+    assert error.message == "Spell.create is called with a colon"
+    assert error.hint == "write Spell.create { ... }, with a dot"
+
+
+def test_no_hint_offers_what_is_refused() -> None:
+    error = problem({"$kind": "spell", "name": "x", "run": RUN, "needs": {"network": True}})
+    assert error.hint == "Allowed: tools"
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"title": "x" * 201},
@@ -366,7 +404,7 @@ def test_a_field_that_is_no_schema_is_refused_by_its_path() -> None:
     [
         (workflow(), "Workflow.sequential has no steps"),
         (workflow(type="parallel"), "Workflow.parallel has no steps"),
-        (workflow(5), "a step of Workflow.sequential is a int"),
+        (workflow(5), "a step of Workflow.sequential is the number 5"),
         (workflow({"prompt": "x"}), "needs exactly one of agent, tool, spell, workflow"),
         (workflow({"agent": "a", "tool": "b"}), "needs exactly one of agent, tool, spell, "),
         (workflow({"agent": 5}), "holds something that cannot be cast"),

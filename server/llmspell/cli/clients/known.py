@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from llmspell.bridge.places import user_data_directory
 from llmspell.errors import UsageError
 
 PROJECT_KEY = "{project}"
@@ -22,6 +24,8 @@ class Places(NamedTuple):
     claude: Path
     """Directory of Claude Code's own file."""
     project: Path
+    is_project: bool = True
+    """Whether somebody works in it: not in the user's data directory, where no client looks."""
 
     @classmethod
     def of(cls, project: Path, environ: Mapping[str, str]) -> Places:
@@ -30,7 +34,13 @@ class Places(NamedTuple):
 
         home = Path.home()
         claude = environ.get("CLAUDE_CONFIG_DIR")
-        return cls(home, user_config_path(roaming=True), Path(claude) if claude else home, project)
+        return cls(
+            home,
+            user_config_path(roaming=True),
+            Path(claude) if claude else home,
+            project,
+            project != Path(os.path.realpath(user_data_directory(environ))),
+        )
 
 
 class Site(NamedTuple):
@@ -58,7 +68,7 @@ class Client:
 
     title: str
     scopes: dict[str, Scope]
-    """By name; the first is the default."""
+    """By name; the first is the default in a project, `user` outside of one."""
     then: str
     """What makes the client read its file."""
     typed: bool = False
@@ -79,7 +89,7 @@ class Client:
         Raises:
             UsageError: It has no such scope.
         """
-        scope = scope or next(iter(self.scopes))
+        scope = scope or (next(iter(self.scopes)) if places.is_project else "user")
         known = self.scopes.get(scope)
         if known is None:
             raise UsageError(

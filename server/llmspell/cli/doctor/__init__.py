@@ -29,9 +29,9 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Check this project as its clients would use it; exit 1 when something is wrong.
+    """Check this project as its clients would use it.
 
-    Clients start the owner, so this does too.
+    Clients start the owner, so this does too. Exit 1 when something is wrong.
     """
     from llmspell.cli.doctor.finding import has_problem, show, to_value
 
@@ -80,6 +80,6 @@ async def _examine(place: Place) -> tuple[Project | None, list[Finding]]:
             wait=project.settings.runs.wait,
         )
         findings += await owner.examine(project)
-    findings += http.examine(project)
+    findings += await http.examine(project)
     findings += models.examine(project)
     return project, findings

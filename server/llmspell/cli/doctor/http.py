@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import socket
+from urllib.parse import urlsplit
 
 from llmspell.cli.doctor.finding import Finding
 from llmspell.config import Project
 from llmspell.endpoints.auth.token import token_path
+from llmspell.errors import OwnerError
 
 
-def examine(project: Project) -> list[Finding]:
+async def examine(project: Project) -> list[Finding]:
     """Look at whether `llmspell serve` could listen, and who can read its token."""
-    return [_port(project), *_token(project)]
+    return [_port(project, await _served(project)), *_token(project)]
 
 
-def _port(project: Project) -> Finding:
+async def _served(project: Project) -> int | None:
+    """Return the port that the project's owner serves HTTP on, None when it does not."""
+    from llmspell.host.remote import RemoteHost
+
+    try:
+        owner = await RemoteHost.find(project.state)
+        if owner is None:
+            return None
+        async with owner:
+            http = await owner.call("http.info")
+    except OwnerError:
+        return None  # another finding says what is wrong with it
+    return urlsplit(str(http["url"])).port if http else None
+
+
+def _port(project: Project, served: int | None) -> Finding:
     server = project.settings.server
     place = f"{server.host}:{server.port}"
+    if served == server.port:
+        return Finding("HTTP port", "ok", f"{place} is served by this project's owner")
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -27,8 +46,7 @@ def _port(project: Project) -> Finding:
                 "HTTP port",
                 "warning",
                 f"{place}: {error.strerror or error}",
-                "fine when it is this project's own 'llmspell serve'; else choose another with "
-                "--port, or server.port",
+                "choose another with --port, or server.port",
             )
     return Finding("HTTP port", "ok", f"{place} is free")
 

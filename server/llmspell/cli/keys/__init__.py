@@ -8,9 +8,7 @@ from llmspell.cli.keys.add import add
 from llmspell.cli.keys.listing import list_keys
 from llmspell.cli.keys.revoke import revoke
 
-app = typer.Typer(
-    no_args_is_help=True, help="Make and revoke the API keys that serve --auth keys lets in."
-)
+app = typer.Typer(no_args_is_help=True, help="Make and revoke API keys, for serve --auth keys.")
 
 app.command()(add)
 app.command("list")(list_keys)

@@ -22,9 +22,10 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="A new file, instead of stdout."),
     ] = None,
 ) -> None:
-    """Print the record, the events and the steps of a run as one JSON document.
+    """Print all that is recorded of a run as one JSON document.
 
-    API keys the project uses, and what looks like a key, are replaced by ***.
+    That is its record, its events and its steps. API keys the project uses, and what looks like
+    a key, are replaced by ***.
     """
     import msgspec
 

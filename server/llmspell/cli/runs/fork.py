@@ -28,7 +28,7 @@ def fork(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Begin a new run with the steps another has done, and go on from there.
+    """Begin a new run with the steps another one has done.
 
     Prints the id of the new run, which goes on by itself.
     """

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def result(context: typer.Context, id: RunId, json: AsJson = False) -> None:
-    """Wait until a run has ended and print its result as 'llmspell run' does.
+    """Wait until a run has ended and print its result.
 
-    Exit status: 0 completed, 1 failed, 3 it waits for an answer, 130 interrupted; the run goes on.
+    It is printed as 'llmspell run' does. Exit status: 0 completed, 1 failed, 3 it waits for an
+    answer, 130 interrupted; the run goes on.
     """
     from llmspell.cli.outputs import show_outcome
 

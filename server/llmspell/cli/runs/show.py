@@ -28,7 +28,7 @@ def show(
         bool, typer.Option("--full", help="Do not shorten long inputs and outputs.")
     ] = False,
 ) -> None:
-    """Show one run: its record, what it asks, what it did, what went wrong."""
+    """Show one run: what it asks, what it did, what went wrong."""
     run, steps = perform(_load(place_of(context), id))
     if json:
         import msgspec
@@ -100,6 +100,14 @@ def _show_steps(steps: Sequence[Step]) -> None:
 
     if steps:
         rows = [
-            (str(s.number), s.kind, s.name, "ok" if s.ok else "failed", moment(s.at)) for s in steps
+            # What a question is called inside says nothing to a person.
+            (
+                str(step.number),
+                step.kind,
+                "" if step.kind == "ask" else step.name,
+                "ok" if step.ok else "failed",
+                moment(step.at),
+            )
+            for step in steps
         ]
         show_table(("step", "kind", "name", "ended", "at"), rows)

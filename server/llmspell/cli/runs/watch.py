@@ -19,9 +19,9 @@ def watch(
     ] = 0,
     json: AsJson = False,
 ) -> None:
-    """Follow the events of a run until it has ended, one a line; with --json each as JSON.
+    """Follow the events of a run until it has ended, one a line.
 
-    Ctrl-C stops watching, not the run.
+    With --json each is JSON. Ctrl-C stops watching, not the run.
     """
     from llmspell.cli.outputs import say
 

@@ -14,7 +14,7 @@ from llmspell.cli.state.verify import verify
 from llmspell.cli.state.watch import watch
 
 app = typer.Typer(
-    no_args_is_help=True, help="Look at what spells keep, change it, and look after the database."
+    no_args_is_help=True, help="Read and change what spells keep; look after the database."
 )
 
 app.command()(get)

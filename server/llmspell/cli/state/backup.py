@@ -29,7 +29,10 @@ def backup(
     list: Annotated[bool, typer.Option("--list", help="List the checkpoints; make none.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Copy the whole database as it is now, while it is in use, and print where the copy is."""
+    """Copy the whole database, while it is in use.
+
+    Prints where the copy is.
+    """
     import msgspec
 
     from llmspell.cli.outputs import show_json

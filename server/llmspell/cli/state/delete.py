@@ -24,7 +24,10 @@ def delete(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Delete a key of State.shared, or of the scope that is named. An absent one is no error."""
+    """Delete a key; an absent one is no error.
+
+    It is one of State.shared, or of the scope that is named.
+    """
     from llmspell.cli.outputs import say, show_json
 
     scope = scope_of(spell, session, run, user=user)

@@ -24,9 +24,10 @@ def get(
     user: OfUser = False,
     json: AsJson = False,
 ) -> None:
-    """Print the value of a key of State.shared, or of the scope that is named.
+    """Print the value of a key.
 
-    A text is printed as it is, anything else as JSON; with --json its version too.
+    It is one of State.shared, or of the scope that is named. A text is printed as it is,
+    anything else as JSON; with --json its version too.
     """
     import msgspec
 

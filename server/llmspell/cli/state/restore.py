@@ -25,10 +25,11 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Go back to a checkpoint: what was kept and run since is not in the database any more.
+    """Go back to a checkpoint.
 
-    Needs that no owner lives. The checkpoint is verified first and stays as it is; the database
-    that was there is moved aside, not deleted.
+    What was kept and run since is not in the database any more. Needs that no owner lives. The
+    checkpoint is verified first and stays as it is; the database that was there is moved aside,
+    not deleted.
     """
     import msgspec
 

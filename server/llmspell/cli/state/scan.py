@@ -31,7 +31,10 @@ def scan(
     reverse: Annotated[bool, typer.Option("--reverse", help="The last key first.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List keys of State.shared, or of the scope that is named, with values and versions."""
+    """List keys with values and versions.
+
+    They are those of State.shared, or of the scope that is named.
+    """
     import msgspec
 
     from llmspell.cli.outputs import say, show_json

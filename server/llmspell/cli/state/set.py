@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from llmspell.cli.place import Place, place_of
 from llmspell.cli.state.scopes import AsJson, OfRun, OfSession, OfSpell, OfUser, Scope, scope_of
+from llmspell.cli.streams import read_stdin
 from llmspell.cli.waiting import perform
 from llmspell.values import JSON, loads
 
@@ -35,7 +35,10 @@ def set_(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Write a key of State.shared, or of the scope that is named, and print its new version."""
+    """Write a key and print its new version.
+
+    It is one of State.shared, or of the scope that is named.
+    """
     from llmspell.cli.inputs import read_duration
     from llmspell.cli.outputs import show_json
 
@@ -49,7 +52,7 @@ def set_(
 
 
 def _read(given: str) -> JSON:
-    text = sys.stdin.read() if given == "-" else given
+    text = read_stdin() if given == "-" else given
     try:
         return loads(text)
     except ValueError:

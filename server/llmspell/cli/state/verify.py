@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def verify(context: typer.Context, json: AsJson = False) -> None:
-    """Read every row of the database and say what is damaged; exit 1 when something is.
+    """Read the whole database and say what is damaged.
 
-    Works through the owner when there is one; starts none. Nothing is repaired.
+    Exit 1 when something is. Works through the owner when there is one; starts none. Nothing is
+    repaired.
     """
     import msgspec
 

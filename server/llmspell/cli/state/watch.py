@@ -28,10 +28,11 @@ def watch(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Print each change of keys of State.shared, or of the scope that is named, until Ctrl-C.
+    """Print each change of keys until Ctrl-C.
 
-    One line a change: the newest value of a key, or that it is gone. Changes that follow each
-    other quickly may be one. With --json each line is an object.
+    They are those of State.shared, or of the scope that is named. One line a change: the newest
+    value of a key, or that it is gone. Changes that follow each other quickly may be one. With
+    --json each line is an object.
     """
     scope = scope_of(spell, session, run, user=user)
     perform(_watch(place_of(context), scope, prefix, since, as_json=json))

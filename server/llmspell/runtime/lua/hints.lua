@@ -2,7 +2,8 @@
 --
 -- It looks at names of the API and at the failing line; it never calls or changes anything.
 local type, next, rawget = type, next, rawget
-local smatch, sgmatch, slower, ssub, sbyte = string.match, string.gmatch, string.lower, string.sub, string.byte
+local smatch, sgmatch, sgsub, slower = string.match, string.gmatch, string.gsub, string.lower
+local ssub, sbyte = string.sub, string.byte
 local sort, concat, min = table.sort, table.concat, math.min
 
 local MAX_NAME, MAX_NAMES = 40, 200 -- longer names and larger tables get no hint
@@ -22,6 +23,22 @@ local ABSENT = {
   loadstring = "spells cannot make code while they run",
   package = "write require",
   unpack = "write table.unpack",
+}
+
+-- The same for members of Lua's libraries.
+local ABSENT_MEMBERS = {
+  ["os.execute"] = "spells start no programs",
+  ["os.exit"] = "return, or raise an error",
+  ["os.getenv"] = "spells see no environment: pass it in as input",
+  ["os.remove"] = "spells reach no files",
+  ["os.rename"] = "spells reach no files",
+  ["os.tmpname"] = "spells reach no files",
+}
+
+-- Globals that are arguments of `run`.
+local ARGUMENTS = {
+  ctx = "take it as the second argument: run = function(input, ctx)",
+  input = "take it as the first argument: run = function(input)",
 }
 
 ---------------------------------------------------------------- closeness
@@ -57,7 +74,7 @@ end
 
 -- Returns the name most like `name`, or nil when none is like it.
 local function closest(name, names)
-  local best, least = nil, #name // 3 + 1
+  local best, least = nil, (#name + 1) // 3
   if #name < 3 then least = 0 end
   for i = 1, #names do
     local other = names[i]
@@ -88,6 +105,8 @@ end
 
 local function of_member(name, kind, line)
   local owner = smatch(line, "([%a_][%w_%.]*)%s*[%.:]%s*" .. name .. "%f[^%w_]")
+  local absent = owner and ABSENT_MEMBERS[owner .. "." .. name]
+  if absent then return absent end
   local all = known.methods()
   local api = owner and (all[owner] or resolved(owner))
   if api then
@@ -105,13 +124,47 @@ local function of_member(name, kind, line)
   return suggestion(name, names)
 end
 
+-- Returns a hint for a value without a name that is nil, or nil.
+local function of_nameless(line)
+  local called = smatch(line, "([%a_][%w_%.:]*)%s*%b()%s*[%.:%[]")
+    or smatch(line, "([%a_][%w_%.:]*)%s*%b\"\"%s*[%.:%[]")
+  if called and #called <= MAX_NAME then return "'" .. called .. "' gave nil: look at what it gives before you use it" end
+  return nil
+end
+
+-- Returns a hint for a value of the wrong type where Lua computes, or nil.
+local function of_computing(message, line)
+  local left, right = smatch(message, "^attempt to %a+ a '(%a+)' with a '(%a+)'$")
+  if left == "string" and right == "string" then return "texts are joined with .." end
+  if left == "string" or right == "string" then return "a text is no number: write tonumber(text)" end
+  local act, field = smatch(message, "^attempt to ([%a ]+) a nil value %(field '([%a_][%w_]*)'%)$")
+  local path = field and #field <= MAX_NAME and smatch(line, "([%a_][%w_%.]*%." .. field .. ")%f[^%w_]")
+  if path and #path <= MAX_NAME then
+    return "where it may be absent, write (" .. path .. (act == "concatenate" and ' or "")' or " or 0)")
+  end
+  return nil
+end
+
 -- Returns a hint for a message of Lua and the line it names, or nil.
 function hints.of(message, line)
+  if message == "attempt to index a nil value" then return of_nameless(line) end
+  if message == "stack overflow" then return "a function calls itself without end" end
+  local module = smatch(message, "^require: there is no module '([%w_.-]+)'")
+  if module and #module <= MAX_NAME then
+    return "modules stand in spells/lib or lib: lib/" .. sgsub(module, "%.", "/") .. ".lua"
+  end
+  local made = smatch(message, "^attempt to call a table value %(global '([%a_][%w_]*)'%)$")
+  if made then
+    local api = resolved(made)
+    return api and rawget(api, "create") and "write " .. made .. ".create { ... }"
+  end
   local act, kind, name = smatch(message, "^attempt to (%a+) a nil value %((%a+) '([%a_][%w_]*)'%)$")
-  if not name or #name > MAX_NAME or (act ~= "call" and act ~= "index") then return nil end
+  if not name or #name > MAX_NAME or (act ~= "call" and act ~= "index") then
+    return of_computing(message, line)
+  end
   if kind == "global" then
     if ABSENT[name] then return "'" .. name .. "' is not there for spells: " .. ABSENT[name] end
-    return suggestion(name, names_of(known.environment))
+    return ARGUMENTS[name] or suggestion(name, names_of(known.environment))
   end
   if kind == "field" or kind == "method" then return of_member(name, kind, line) end
   return nil

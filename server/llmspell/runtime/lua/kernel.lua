@@ -13,7 +13,8 @@ local load = load
 -- They replace functions of the library before anybody takes them.
 local guard = hook_seconds > 0 and load(sources.guard, "=llmspell", "b")(hook_seconds) or nil
 local coverage = hook_seconds < 0 and load(sources.coverage, "=llmspell", "b")() or nil
-local assert, next, rawset, rawequal, setmetatable = assert, next, rawset, rawequal, setmetatable
+local assert, next, type, rawget, rawset = assert, next, type, rawget, rawset
+local rawequal, setmetatable = rawequal, setmetatable
 local co_create, co_resume = coroutine.create, coroutine.resume
 local smatch, tointeger, tpack, tunpack = string.match, math.tointeger, table.pack, table.unpack
 local collectgarbage = collectgarbage
@@ -157,13 +158,16 @@ function handlers.load(message, problem)
   return tasks.emit("\x91" .. codec.encode("loaded"))
 end
 
+local CASTABLE = { spell = true, agent = true, tool = true, workflow = true }
+
 local function main_result(returned)
   local last = prelude.last
+  local is_castable = type(returned) == "table" and CASTABLE[rawget(returned, "$kind")]
   return codec.encode({
     returned = returned == nil and codec.null or returned,
     has_returned = returned ~= nil,
     last = last == nil and codec.null or last,
-  }, "returned")
+  }, is_castable and "returned" or nil) -- in a result, a function means nothing to anybody
 end
 
 function handlers.main(message, problem)

@@ -117,6 +117,7 @@ function reports.report(thread, e, code, fn)
   elseif type(e) == "string" then
     report.code = code
     report.where, report.message = errors.split(e)
+    report.where = report.where or author_place(thread) -- a function of C tells no place
     local file, line = smatch(report.where or "", "^(.*):(%d+)$")
     if file then
       local number = tointeger(line)

@@ -4,7 +4,7 @@
 -- order, time and random numbers are the same in every process that runs the same cast.
 local errors, tasks, later = ...
 local type, next, error, pcall, tostring, rawget = type, next, error, pcall, tostring, rawget
-local setmetatable, getmetatable, xpcall = setmetatable, getmetatable, xpcall
+local setmetatable, getmetatable, xpcall, ipairs = setmetatable, getmetatable, xpcall, ipairs
 local sbyte, sfind, sformat, srep = string.byte, string.find, string.format, string.rep
 local sort, tpack, tunpack = table.sort, table.pack, table.unpack
 local floor, mtype = math.floor, math.type
@@ -19,7 +19,7 @@ local function pick(library, names)
   return t
 end
 
-local S = pick(_G, { "assert", "error", "ipairs", "pcall", "rawequal", "rawget", "rawlen", "rawset", "select", "tonumber", "type", "_VERSION" })
+local S = pick(_G, { "assert", "error", "pcall", "rawequal", "rawget", "rawlen", "rawset", "select", "tonumber", "type", "_VERSION" })
 S._G = S
 S.math = pick(math, {
   "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log",
@@ -107,6 +107,12 @@ function S.pairs(t)
   end, t, nil
 end
 
+-- Lua's own would fail at the first item, without a name and a line.
+function S.ipairs(t)
+  if t == nil then error("ipairs: a table was expected, got nil", 2) end
+  return ipairs(t)
+end
+
 local walk = { t = nil, keys = nil, at = 0 } -- the last `next` walk, so that going on is cheap
 
 function S.next(t, key)
@@ -174,7 +180,7 @@ function S.string.rep(s, count, separator)
   local size = (type(s) == "string" and #s or 0) + (type(separator) == "string" and #separator or 0)
   if mtype(count) == "integer" and count > 1 then
     if size == 0 then return "" end
-    if count > MAX_REPEAT // size then error("string.rep: the result is too large", 2) end
+    if count > MAX_REPEAT // size then error("string.rep: the result is larger than 16 MiB", 2) end
   end
   return checked(pcall(srep, s, count, separator))
 end
