@@ -22,6 +22,10 @@ PROTOCOL = 2
 """Number of the protocol on the socket; both sides must speak the same."""
 
 MAX_HELLO_BYTES = 4096
+
+MAX_MESSAGE = 10 << 20
+"""Longest message of MCP in bytes, its newline included."""
+
 HELLO_SECONDS = 10.0
 """How long the other side may take to say it."""
 

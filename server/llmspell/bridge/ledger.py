@@ -1,8 +1,8 @@
 """What a client has asked and was not answered yet: what a new owner must be asked again.
 
-Bounded in number and bytes. What does not fit stays noted, because it is owed
-an answer, but its line is not kept: when the owner dies it is answered with an
-error that says so.
+What an owner was asked is bounded in number and bytes. What does not fit stays
+noted, because it is owed an answer, but its line is not kept: when the owner dies
+it is answered with an error that says so.
 """
 
 from __future__ import annotations
@@ -88,7 +88,6 @@ class Ledger:
         self._asked[key] = asked
         self.bytes += len(line)
         self._standing += is_standing
-        self._hold_bounds()
         return asked
 
     def cancel(self, key: str, line: bytes) -> None:
@@ -131,7 +130,8 @@ class Ledger:
         """Return what is noted, by key."""
         return list(self._asked.items())
 
-    def _hold_bounds(self) -> None:
+    def hold_bounds(self) -> None:
+        """Forget the oldest lines beyond the bounds. An owner has been asked them all."""
         if self.bytes <= MAX_BYTES and len(self._asked) <= MAX_REQUESTS:
             return
         kept = [asked for asked in self._asked.values() if asked.line is not None]

@@ -64,6 +64,16 @@ def message_of(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType]  # JSON
 
 
+def is_request(message: dict[str, Any]) -> bool:
+    """Return whether a message is owed an answer under an id that JSON-RPC allows in MCP."""
+    identifier = message.get("id")
+    return (
+        isinstance(message.get("method"), str)
+        and isinstance(identifier, str | int)
+        and not isinstance(identifier, bool)
+    )
+
+
 def key_of(identifier: object) -> str:
     """Return a request id in one form, whatever its type."""
     return json.dumps(identifier)

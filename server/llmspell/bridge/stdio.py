@@ -20,13 +20,14 @@ from typing import Any
 
 from llmspell.bridge.catalogue import KeptCatalogue
 from llmspell.bridge.handshake import WISHES, Handshake
-from llmspell.bridge.hello import BRIDGE, PRIVATE, STOPPED, UnreachableError
-from llmspell.bridge.ledger import Asked, Ledger
+from llmspell.bridge.hello import BRIDGE, MAX_MESSAGE, PRIVATE, STOPPED, UnreachableError
+from llmspell.bridge.ledger import MAX_REQUESTS, Asked, Ledger
 from llmspell.bridge.lines import (
     Lines,
     answered,
     cancelled_key,
     error_line,
+    is_request,
     key_of,
     member,
     message_of,
@@ -37,7 +38,7 @@ from llmspell.bridge.meeting import SUCCESSOR_SECONDS, Address, Meeting, seek
 from llmspell.bridge.search import Search
 
 MAX_LINE_BYTES = 32 << 20
-"""Longest line taken from a client: well above every limit the owner has."""
+"""Longest line read from a client. One that an owner does not take is refused by the id in it."""
 
 HIGH_WATER = 4 << 20
 """Bytes waiting for one side at which the other is no longer read."""
@@ -136,10 +137,15 @@ class Bridge:
     def _has_room(self) -> bool:
         return len(self._to_client) < HIGH_WATER
 
+    @property
+    def _can_ask(self) -> bool:
+        """Whether more requests may come: all that no owner was asked yet is kept."""
+        return self._owner is not None or len(self._ledger) < MAX_REQUESTS
+
     def _watch(self, poll: select.poll) -> None:
         wanted: dict[int, int] = {self._stdout: select.POLLOUT if self._to_client else 0}
         waiting = self._owner.waiting if self._owner is not None else self._ledger.bytes
-        if not self._ended and self._has_room and waiting < HIGH_WATER:
+        if not self._ended and self._has_room and waiting < HIGH_WATER and self._can_ask:
             wanted[self._stdin] = select.POLLIN
         if self._owner is not None:
             events = select.POLLIN if self._has_room else 0
@@ -206,6 +212,8 @@ class Bridge:
     def _read_client(self) -> None:
         try:
             data = os.read(self._stdin, CHUNK)
+        except BlockingIOError:
+            return  # somebody else who shares it was quicker
         except OSError:
             data = b""
         if data:
@@ -215,12 +223,7 @@ class Bridge:
             lines = self._client_lines.end()
         for line in lines:
             if line is None:
-                self._to_client += error_line(
-                    None,
-                    -32600,
-                    f"a message may be {MAX_LINE_BYTES} bytes long",
-                    {"code": "input.too_large"},
-                )
+                self._refuse_long(None)
             elif line.strip():
                 self._take(line)
 
@@ -228,8 +231,11 @@ class Bridge:
         """Note a client's line, and pass it on or have it wait for an owner."""
         message = message_of(line) or {}
         method = message.get("method")
-        if isinstance(method, str) and isinstance(message.get("id"), str | int):
-            self._take_request(line, message, method)
+        if is_request(message):
+            if len(line) < MAX_MESSAGE:
+                self._take_request(line, message, str(method))
+            else:
+                self._refuse_long(message["id"])
         elif isinstance(method, str) and "id" not in message:
             if method == "notifications/initialized":
                 self._handshake.complete(line)
@@ -238,10 +244,17 @@ class Bridge:
             self._pass(line)
         elif method is None and ("result" in message or "error" in message):
             self._pass(line)
+        elif line.startswith(PRIVATE):
+            # The owner would take it for the bridge's own.
+            self._to_client += error_line(None, -32700, "the line is not JSON", None)
         else:
             # No answer can name it. The owner refuses it, and says why.
             self._nameless.append(line)
             self._pass_nameless()
+
+    def _refuse_long(self, identifier: Any) -> None:
+        text = f"a message may be {MAX_MESSAGE} bytes long"
+        self._to_client += error_line(identifier, -32600, text, {"code": "input.too_large"})
 
     def _pass(self, line: bytes) -> None:
         """Pass on what has no answer; without an owner it concerns one that is gone."""
@@ -259,6 +272,7 @@ class Bridge:
         asked = self._ledger.add(key, message["id"], line, is_standing=method == _STANDING)
         if self._owner is not None:
             self._ask(self._owner, asked)
+            self._ledger.hold_bounds()
         elif self._search is None:
             self._seek()
         elif self._kept is not None:
@@ -276,7 +290,9 @@ class Bridge:
     def _write_client(self) -> None:
         try:
             done = os.write(self._stdout, memoryview(self._to_client)[:PIPE_CHUNK])
-        except BrokenPipeError:
+        except BlockingIOError:
+            return  # somebody else who shares it was quicker
+        except OSError:  # nobody reads any more
             self._ended = True
             self._to_client.clear()
             return

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import jsonschema_rs
 
+from llmspell.errors import nearest
 from llmspell.values import JSON, Object
 
 MAX_SUBSCHEMAS = 20_000
@@ -84,16 +85,29 @@ class Schema:
             try:
                 self._validator.validate(value)
             except jsonschema_rs.ValidationError as error:
-                return [Problem(_path(error), _shorten(error.message))]
+                return [self._problem(error)]
             return []
         if self._validator.is_valid(value):
             return []
         found: list[Problem] = []
         for error in self._validator.iter_errors(value):
-            found.append(Problem(_path(error), _shorten(error.message)))
+            found.append(self._problem(error))
             if len(found) == MAX_PROBLEMS:
                 break
         return found
+
+    def _problem(self, error: jsonschema_rs.ValidationError) -> Problem:
+        message, kind = error.message, error.kind
+        if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+            message = _unknown(kind.unexpected, self._fields_at(error.schema_path[:-1]))
+        return Problem(_path(error), _shorten(message))
+
+    def _fields_at(self, path: list[str | int]) -> list[str]:
+        """Return the fields that the schema at a path names."""
+        node: Any = self.definition
+        for part in path:
+            node = node[part]
+        return list(_properties(node))
 
     def with_defaults(self, value: JSON) -> JSON:
         """Return `value` with the schema's defaults where fields are absent; `value` is kept."""
@@ -185,6 +199,15 @@ def _total(parts: list[tuple[int, bool]]) -> tuple[int, bool]:
 
 def _path(error: jsonschema_rs.ValidationError) -> str:
     return ".".join(str(part) for part in error.instance_path)
+
+
+def _unknown(names: list[str], fields: list[str]) -> str:
+    told: list[str] = []
+    for name in names[:MAX_PROBLEMS]:
+        close = nearest(name, fields)
+        told.append(repr(name) + (f" (did you mean {close!r}?)" if close else ""))
+    there = f"; there is {', '.join(fields)}" if fields else ""
+    return f"unknown field{'s' if len(names) > 1 else ''} {', '.join(told)}{there}"
 
 
 def _shorten(message: str) -> str:

@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from llmspell.endpoints.transport import HeadHoldingTransport
@@ -70,6 +74,8 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(server_state, PatientState)
         self._limits = server_state.limits
+        self._performed: RequestResponseCycle | None = None
+        """The request whose turn it is; `cycle` is the last that came, and may wait behind it."""
         self._awaited: tuple[object, int] | None = None
         self._since = 0.0
         self._head: object = None
@@ -81,6 +87,14 @@ class PatientProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections:
             self._refuse(503, "too many connections are open")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the request whose turn it is hear of it: uvicorn tells the last that came."""
+        performed = self._performed
+        if performed is not None and not performed.response_complete:
+            performed.disconnected = True
+            performed.message_event.set()
+        super().connection_lost(exc)
+
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection on, as it is."""
         if isinstance(self.transport, HeadHoldingTransport):
@@ -89,9 +103,12 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; a head without an end is refused with 431."""
+        before = self.scope
         super().data_received(data)
         if not self.cycle or self.cycle.scope is not self.scope:
-            self._head_came(len(data))
+            # Before a head that begins behind another request stands the rest of that.
+            is_whole = not self.cycle or self.scope is before
+            self._head_came(len(data) if is_whole else 0)
 
     def _head_came(self, size: int) -> None:
         if self._head is not self.scope:
@@ -100,6 +117,10 @@ class PatientProtocol(HttpToolsProtocol):
         # One that asks for a WebSocket is whole, and has its connection no more.
         if self._head_size > MAX_HEAD and self in self.connections:
             self._refuse(431, f"the head of a request is at most {MAX_HEAD} bytes")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._performed = cycle
+        super()._start_asgi_task(cycle, app)
 
     def look(self, now: float) -> None:
         """End the connection when its client has kept the server waiting for too long.
@@ -123,6 +144,8 @@ class PatientProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if self.transport.is_closing() or self.flow.write_paused:
             return self.flow, self.transport.get_write_buffer_size()
+        if cycle is not self._performed:
+            return None  # it is not its turn
         if not cycle or cycle.response_complete:
             # The next head. It counts how long that takes in all: its bytes are no progress.
             return None if self.timeout_keep_alive_task is not None else (cycle or self, 0)
@@ -145,8 +168,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, text: str) -> None:
         """Answer what is no request, and close the connection."""
-        cycle = self.cycle
-        if cycle and not cycle.response_complete and (cycle.response_started or self._is_in_head):
+        due = self._performed
+        if due and not due.response_complete and (due.response_started or self._is_in_head):
             self.transport.abort()  # the answer that is due is that to another request
             return
         body = text.encode() + b"\n"

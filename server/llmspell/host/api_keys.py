@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,11 +19,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from llmspell.clock import Clock
-from llmspell.errors import KeyNotFound, UsageError
+from llmspell.errors import KeyNotFound, StateError, UsageError
 from llmspell.host.door_records import DoorRecords
 from llmspell.host.key_interface import ApiKey, NewKey
 from llmspell.security.principals import DEFAULT_TENANT, Caller, Door
 from llmspell.security.scopes import parse_scopes
+
+log = logging.getLogger(__name__)
 
 PREFIX = "lsk_"
 """What every key begins with, so that it is known for a secret wherever it turns up."""
@@ -174,7 +177,10 @@ class ApiKeys:
                 return  # revoked meanwhile: writing it would bring it back
             # Not worth a sync: a lost time of use is no loss.
             value = msgspec.to_builtins(record, builtin_types=(bytes,))
-            await self._records.put(_KIND, id, value, durable=False)
+            try:
+                await self._records.put(_KIND, id, value, durable=False)
+            except StateError as error:  # a full disk keeps nobody out
+                log.warning("that key %s was used could not be written down: %s", id, error)
 
     async def _loaded(self) -> dict[str, _Record]:
         if self._keys is None:

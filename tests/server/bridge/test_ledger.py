@@ -21,6 +21,8 @@ def test_beyond_its_bounds_the_oldest_can_only_be_given_up() -> None:
     ledger = Ledger()
     for number in range(MAX_REQUESTS + 2):
         ledger.add(str(number), number, b"x")
+    assert all(asked.line for _, asked in ledger.unanswered())  # no owner has them yet
+    ledger.hold_bounds()
     lost = ledger.lose()
     assert [asked.identifier for asked in lost.given_up] == [0, 1]
     assert len(lost.again) == MAX_REQUESTS
@@ -31,6 +33,7 @@ def test_bytes_are_bounded_too() -> None:
     ledger = Ledger()
     ledger.add("a", "a", b"x" * (MAX_BYTES - 1))
     ledger.add("b", "b", b"xx")
+    ledger.hold_bounds()
     assert [asked.identifier for asked in ledger.lose().given_up] == ["a"]
     assert ledger.bytes == 2
     ledger.settle("b")

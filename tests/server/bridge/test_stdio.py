@@ -8,10 +8,12 @@ import select
 import socket
 import subprocess
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from llmspell.bridge.hello import MAX_MESSAGE
 from tests.support.owners import WAIT_SECONDS, BridgeClient, OwnedProject, owned_project, wait_until
 
 
@@ -117,6 +119,53 @@ def test_what_is_no_message_is_answered_though_it_comes_before_an_owner_is_met(
     done = project.run("stdio", input="\n".join(lines))
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["error"]["code"] for answer in answers] == [-32600] * len(lines)
+
+
+def test_requests_are_all_answered_however_many_come_before_an_owner_is_met(
+    project: OwnedProject,
+) -> None:
+    count = 3000
+    with project.bridge() as client:
+        client.write(
+            b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"ping"}\n' % n for n in range(count))
+        )
+        assert {client.answer_to_any()["id"] for _ in range(count)} == set(range(count))
+
+
+def test_the_bridge_ends_though_its_client_asked_what_no_answer_can_name(
+    shared: OwnedProject,
+) -> None:
+    lines = (
+        '{"jsonrpc":"2.0","id":true,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}',
+    )
+    done = shared.run("stdio", input="\n".join(lines))
+    assert done.returncode == 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert Counter(answer["id"] for answer in answers) == {None: 2, 1: 1}
+    assert all("error" in answer for answer in answers)
+
+
+def test_what_is_between_bridge_and_owner_is_no_message_of_a_client(shared: OwnedProject) -> None:
+    with shared.bridge() as client:
+        for line in (b"!ping\n", b"!bridge of another\n", b"!stopped\n"):
+            client.write(line)
+            assert client.read()["error"]["code"] == -32700
+        assert client.request("ping", {}, 1)["result"] == {}
+
+
+def test_a_request_longer_than_an_owner_takes_is_refused_wherever_its_id_stands(
+    shared: OwnedProject,
+) -> None:
+    with shared.bridge() as client:
+        text = b"x" * MAX_MESSAGE
+        client.write(
+            b'{"jsonrpc":"2.0","method":"ping","id":7,"params":{"x":"%b"}}\n' % text,
+        )
+        answer = client.read()
+        assert (answer["id"], answer["error"]["data"]["code"]) == (7, "input.too_large")
+        assert client.request("ping", {}, 8)["result"] == {}
 
 
 def test_a_line_beyond_every_limit_is_refused_by_the_bridge_itself(shared: OwnedProject) -> None:

@@ -41,18 +41,39 @@ class Application:
     heard: list[bytes] = field(default_factory=list[bytes])
     has_begun: bool = False
     answer: bytes = b"done"
+    streams: bool = False
+    """Whether an answer is begun at once, and goes on until it may end or its client has left."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.has_begun = True
         while (message := await receive())["type"] == "http.request":
             self.heard.append(message["body"])
             if not message["more_body"]:
+                if self.streams:
+                    await self._stream(receive, send)
+                    return
                 await self.may_answer.wait()
                 length = str(len(self.answer)).encode()
                 headers = [(b"content-length", length)]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": self.answer})
                 return
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        leaving = asyncio.ensure_future(self._watch(receive))
+        answering = asyncio.ensure_future(self.may_answer.wait())
+        await asyncio.wait([leaving, answering], return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (leaving, answering):
+            waiting.cancel()
+        await send({"type": "http.response.body", "body": b"last"})
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.left.set()
 
 
 @dataclass
@@ -230,6 +251,52 @@ async def test_a_long_head_within_the_limit_is_read(site: Site) -> None:
         client.writer.write(GET[:-2] + b"x: " + b"y" * (MAX_HEAD // 2) + b"\r\n\r\n")
         async with asyncio.timeout(SECONDS):
             assert (await client.reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_behind_a_long_body_is_not_as_long_as_that(site: Site) -> None:
+    site.application.may_answer.set()
+    async with site.client() as client:
+        size = 2 * MAX_HEAD
+        body = HEAD + b"content-length: %d\r\n\r\n" % size + b"x" * size
+        client.protocol.data_received(body + GET[:-2])  # as one piece, which a socket may cut
+        await client.send(GET[-2:], lambda: len(site.application.heard) > 1)
+        async with asyncio.timeout(SECONDS):
+            for _ in range(2):
+                answer = await client.reader.readuntil(b"done")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_request_hears_that_its_client_left_though_another_waits_behind_it(
+    site: Site,
+) -> None:
+    site.application.streams = True
+    async with site.client() as client:
+        client.writer.write(GET + GET)
+        async with asyncio.timeout(SECONDS):
+            await client.reader.readuntil(b"first")
+    async with asyncio.timeout(SECONDS):
+        await site.application.left.wait()
+
+
+async def test_a_request_that_stalls_behind_another_is_waited_for_from_its_turn_on(
+    site: Site,
+) -> None:
+    site.application.streams = True
+    async with site.client() as client:
+        client.writer.write(GET)
+        async with asyncio.timeout(SECONDS):
+            await client.reader.readuntil(b"first")
+        first = client.protocol.cycle
+        stalls = HEAD + b"content-length: 4\r\n\r\nx"
+        await client.send(stalls, lambda: client.protocol.cycle is not first)
+        client.protocol.look(100)
+        client.protocol.look(200)
+        site.application.may_answer.set()
+        await soon(lambda: len(site.application.heard) > 1)
+        client.protocol.look(300)
+        client.protocol.look(320)
+        answers = await client.rest()
+    assert answers.index(b"last") < answers.index(b"HTTP/1.1 408 ")
 
 
 async def test_one_connection_too_many_is_refused_until_another_has_ended(site: Site) -> None:

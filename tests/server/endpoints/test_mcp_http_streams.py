@@ -154,11 +154,16 @@ async def test_a_call_that_is_cancelled_ends_without_an_answer(
     assert (await client.send(cancelled)).status_code == 202  # it is over: nothing to cancel
 
 
-async def test_a_session_that_is_deleted_ends_its_calls(site: Served, client: RawClient) -> None:
-    async with client.streaming(client.call("held", progressToken=1)) as stream:
+async def test_a_session_that_is_deleted_ends_its_calls_and_says_so(
+    site: Served, client: RawClient
+) -> None:
+    held = client.call("held", progressToken=1)
+    async with client.streaming(held) as stream:
         await stream.until(PROGRESS)
         await client.http.request("DELETE", "/mcp", headers=client.in_session)
-        assert [event.data for event in await stream.rest() if event.data] == []
+        [told] = await stream.rest()
+    assert (told.data["id"], told.data["error"]["code"]) == (held["id"], -32800)
+    assert (await site.ended_run()).state == "canceled"
 
 
 async def test_a_question_goes_out_on_the_stream_of_the_call_that_asks(client: RawClient) -> None:

@@ -16,6 +16,7 @@ from llmspell.security.principals import Caller
 from llmspell.security.redaction import REDACTED, Redactor
 from llmspell.state.memory import MemoryStore
 from llmspell.state.store import Family, Store
+from tests.support.gated_store import GatedStore
 
 DAY = 86_400.0
 
@@ -137,6 +138,18 @@ async def test_keys_are_listed_the_oldest_first(house: House) -> None:
         await house.keys.add(label)
         await house.clock.advance(1)
     assert [key.label for key in await house.keys.list()] == ["b", "a", "c"]
+
+
+async def test_a_key_lets_in_though_its_use_cannot_be_written_down() -> None:
+    clock = ManualClock()
+    store = GatedStore(clock=clock)
+    house = House(store, clock)
+    made = await house.keys.add("ci")
+    store.is_full = True
+    caller = await house.keys.caller(made.secret, "mcp")
+    assert caller is not None
+    assert caller.principal == f"key:{made.key.id}"
+    await store.close()
 
 
 @pytest.mark.parametrize(

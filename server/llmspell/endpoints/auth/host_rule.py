@@ -14,6 +14,7 @@ from llmspell.endpoints.auth.bind import is_loopback
 from llmspell.errors import AccessHost, AccessOrigin, LlmspellError
 
 _REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -54,7 +55,8 @@ class HostRule:
         if authority in self._answered:
             return True
         is_answered = self._names_us(authority)
-        if is_answered and len(self._answered) < _REMEMBERED:
+        is_short = len(authority) <= _LONGEST_REMEMBERED
+        if is_answered and is_short and len(self._answered) < _REMEMBERED:
             self._answered.add(authority)
         return is_answered
 

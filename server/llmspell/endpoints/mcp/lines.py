@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Self
 
 _CHUNK = 256 << 10
 _EDGE = 512
@@ -19,6 +20,11 @@ class TooLong:
     def __init__(self, head: bytes, tail: bytes) -> None:
         self._head = head
         self._tail = tail
+
+    @classmethod
+    def of(cls, line: bytes) -> Self:
+        """Return what would be left of a line."""
+        return cls(line[:_EDGE], line[-_EDGE:])
 
     def request_id(self) -> str | int | None:
         """Return the id of the request, where it stands first or last in the message."""

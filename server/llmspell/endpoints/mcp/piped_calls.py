@@ -10,84 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcp.server.connection import Connection
-from mcp.shared.dispatcher import DispatchContext
-from mcp.shared.exceptions import NoBackChannelError
-from mcp.shared.message import ServerMessageMetadata
-from mcp.shared.transport_context import TransportContext
-from mcp_types import LOG_LEVEL_META_KEY, InitializeRequestParams
+from mcp_types import InitializeRequestParams
 from mcp_types.methods import validate_client_request
 
-from llmspell.endpoints.mcp.exchange import Client, NoBackChannel
+from llmspell.endpoints.mcp.exchange import Client
 from llmspell.endpoints.mcp.http.message import Message, is_object
 from llmspell.endpoints.mcp.http.rules import Clients
 from llmspell.endpoints.mcp.results import stamped
-from llmspell.endpoints.mcp.sdk_exchange import caller_at, client_said
+from llmspell.endpoints.mcp.sdk_exchange import Dispatch, SdkExchange, client_said
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.streams import Piped
-from llmspell.values import JSON, Object
-
-Context = DispatchContext[TransportContext]
-
-
-class PipedCall:
-    """One call: an `Exchange`.
-
-    Args:
-        context: What the dispatcher knows of it.
-        level: The log level that the client of the connection has set, before 2026-07-28.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        client: Client,
-        meta: Object,
-        *,
-        is_modern: bool,
-        level: str | None = None,
-    ) -> None:
-        self._context = context
-        self._piped = _piped(context)
-        self.is_modern = is_modern
-        self.client = client
-        self.meta = meta
-        self.caller = caller_at(self._piped.caller, client, meta, None)
-        asked = meta.get(LOG_LEVEL_META_KEY)
-        own = asked if isinstance(asked, str) else None
-        self.log_level = own if is_modern else level
-
-    @property
-    def progress_token(self) -> JSON:
-        """The token under which the client wants to hear of progress, or None."""
-        return self.meta.get("progressToken")
-
-    @property
-    def key(self) -> str | None:
-        """The idempotency key of a request that a bridge asks, or None."""
-        return self._piped.key(self._context.request_id)
-
-    @property
-    def was_cancelled(self) -> bool:
-        """Whether the client has cancelled the request, as opposed to lost its connection."""
-        return self._piped.take_cancelled(self._context.request_id)
-
-    async def notify(self, method: str, params: Object) -> None:
-        """Send a notification that belongs to this request."""
-        await self._context.notify(method, params)
-
-    async def request(self, method: str, params: Object) -> Object:
-        """Ask the client something and return its result.
-
-        Raises:
-            NoBackChannel: There is no way, or the client has left.
-            MCPError: The client answered with an error.
-        """
-        if self.is_modern or not self._context.can_send_request:
-            raise NoBackChannel
-        try:
-            return await self._context.send_raw_request(method, params)
-        except NoBackChannelError as error:
-            raise NoBackChannel from error
+from llmspell.values import Object
 
 
 class PipedCalls:
@@ -100,7 +32,7 @@ class PipedCalls:
         self._said: InitializeRequestParams | None = None
         self._client = Client()
 
-    async def serve(self, context: Context, params: Mapping[str, Any] | None) -> Object:
+    async def serve(self, dispatch: Dispatch, params: Mapping[str, Any] | None) -> Object:
         """Return the result of a `tools/call` of 2026-07-28 whose envelope was checked.
 
         Raises:
@@ -111,11 +43,11 @@ class PipedCalls:
         meta = said.get("_meta")
         message = Message("request", {}, "", "tools/call", said, meta if is_object(meta) else {})
         client = self._clients.check_call(message)
-        call = PipedCall(context, client, message.meta, is_modern=True)
+        call = SdkExchange(dispatch, client, message.meta, is_modern=True)
         return stamped(await self._endpoint.call_tool(call, said), self._stamp)
 
     async def serve_initialized(
-        self, context: Context, connection: Connection, params: Mapping[str, Any] | None
+        self, dispatch: Dispatch, connection: Connection, params: Mapping[str, Any] | None
     ) -> Object:
         """Return the result of a `tools/call` on a connection that was initialized.
 
@@ -126,8 +58,8 @@ class PipedCalls:
         said = dict(params or {})
         validate_client_request("tools/call", connection.protocol_version, said)
         meta = said.get("_meta")
-        call = PipedCall(
-            context,
+        call = SdkExchange(
+            dispatch,
             self._initialized_as(connection),
             meta if is_object(meta) else {},
             is_modern=False,
@@ -141,11 +73,3 @@ class PipedCalls:
             self._said = said
             self._client = client_said(said.client_info, said.capabilities)
         return self._client
-
-
-def _piped(context: Context) -> Piped:
-    metadata = context.message_metadata
-    carried = metadata.request_context if isinstance(metadata, ServerMessageMetadata) else None
-    if not isinstance(carried, Piped):
-        raise TypeError(f"a request without a caller: {type(carried).__name__}")
-    return carried

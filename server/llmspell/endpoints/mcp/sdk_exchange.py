@@ -1,12 +1,13 @@
-"""A request that came by way of the SDK, as an `Exchange`."""
+"""A request that the SDK's dispatcher has read, as an `Exchange`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
-from mcp.shared.dispatcher import Outbound
+from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.message import ServerMessageMetadata
 from mcp_types import INVALID_PARAMS, LOG_LEVEL_META_KEY, ClientCapabilities, Implementation
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
@@ -24,50 +25,85 @@ CALLER_SCOPE = "llmspell.caller"
 
 _MAX_SESSION = 256
 _RESERVED_META = "io.modelcontextprotocol/"
-_OWN_META = ("progress_token", "progressToken")
+_OWN_META = ("progressToken",)
 
 Context = ServerRequestContext[Any, Any]
+Dispatch = DispatchContext[Any]
 
 
 class SdkExchange:
-    """See `Exchange`.
+    """A request that the SDK's dispatcher has read. See `Exchange`.
 
     Args:
-        level: The log level that the client of this connection has set, before 2026-07-28.
+        dispatch: What the dispatcher knows of it.
+        meta: Its `_meta`, as it was sent.
+        level: The log level that the client of the connection has set, before 2026-07-28.
     """
 
-    def __init__(self, context: Context, *, level: str | None) -> None:
-        self._context = context
-        self._pipe = context.request if isinstance(context.request, Piped) else None
-        self.is_modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
-        said = context.session.client_params
-        self.client = client_said(
-            said.client_info if said is not None else None, context.session.client_capabilities
-        )
-        self.meta: Object = dict(context.meta or {})
-        self.caller = caller_at(_carried(context), self.client, self.meta, _http_session(context))
-        asked = self.meta.get(LOG_LEVEL_META_KEY)
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        client: Client,
+        meta: Object,
+        *,
+        is_modern: bool,
+        level: str | None = None,
+    ) -> None:
+        metadata = dispatch.message_metadata
+        carrier = metadata.request_context if isinstance(metadata, ServerMessageMetadata) else None
+        self._dispatch = dispatch
+        self._pipe: Piped | None = None
+        self.is_modern = is_modern
+        self.client = client
+        self.meta = meta
+        if isinstance(carrier, Piped):
+            self._pipe = carrier
+            self.caller = caller_at(carrier.caller, client, meta, None)
+        elif isinstance(carrier, Request):
+            session = carrier.headers.get("mcp-session-id")
+            self.caller = caller_at(carrier.scope[CALLER_SCOPE], client, meta, session)
+        else:
+            raise TypeError(f"a request without a caller: {type(carrier).__name__}")
+        asked = meta.get(LOG_LEVEL_META_KEY)
         own = asked if isinstance(asked, str) else None
-        self.log_level = own if self.is_modern else level
+        self.log_level = own if is_modern else level
+
+    @classmethod
+    def of(cls, context: Context, *, level: str | None) -> SdkExchange:
+        """Return a request as the SDK's server hands it to a handler."""
+        said = context.session.client_params
+        meta: Object = dict(context.meta or {})
+        token = meta.pop("progress_token", None)
+        if token is not None:
+            meta["progressToken"] = token  # as it was sent
+        return cls(
+            context.session._request_outbound,  # pyright: ignore[reportPrivateUsage, reportArgumentType]  # its typed methods validate what spells may say freely; held by a contract test
+            client_said(
+                said.client_info if said is not None else None, context.session.client_capabilities
+            ),
+            meta,
+            is_modern=context.protocol_version in MODERN_PROTOCOL_VERSIONS,
+            level=level,
+        )
 
     @property
     def progress_token(self) -> JSON:
         """The token under which the client wants to hear of progress, or None."""
-        return self.meta.get("progress_token")
+        return self.meta.get("progressToken")
 
     @property
     def key(self) -> str | None:
         """The idempotency key that the transport gives this request, or None."""
-        return self._pipe.key(self._context.request_id) if self._pipe is not None else None
+        return self._pipe.key(self._dispatch.request_id) if self._pipe is not None else None
 
     @property
     def was_cancelled(self) -> bool:
         """Whether the client has cancelled the request, as opposed to lost its connection."""
-        return self._pipe is None or self._pipe.take_cancelled(self._context.request_id)
+        return self._pipe is None or self._pipe.is_cancelled(self._dispatch.request_id)
 
     async def notify(self, method: str, params: Object) -> None:
         """Send a notification that belongs to this request."""
-        await self._outbound.notify(method, params)
+        await self._dispatch.notify(method, params)
 
     async def request(self, method: str, params: Object) -> Object:
         """Ask the client something and return its result.
@@ -76,17 +112,12 @@ class SdkExchange:
             NoBackChannel: There is no way, or the client has left.
             MCPError: The client answered with an error.
         """
-        if self.is_modern or not self._outbound.can_send_request:
+        if self.is_modern or not self._dispatch.can_send_request:
             raise NoBackChannel
         try:
-            return await self._outbound.send_raw_request(method, params)
+            return await self._dispatch.send_raw_request(method, params)
         except NoBackChannelError as error:
             raise NoBackChannel from error
-
-    @property
-    def _outbound(self) -> Any:
-        outbound: Outbound = self._context.session._request_outbound  # pyright: ignore[reportPrivateUsage]  # its typed methods validate what spells may say freely; held by a contract test
-        return outbound
 
 
 def caller_at(caller: Caller, client: Client, meta: Object, http_session: str | None) -> Caller:
@@ -118,20 +149,6 @@ def caller_at(caller: Caller, client: Client, meta: Object, http_session: str | 
     if rest:
         message["meta"] = rest
     return caller.at("mcp", session=session, message=message or None)
-
-
-def _carried(context: Context) -> Caller:
-    carrier = context.request
-    if isinstance(carrier, Piped):
-        return carrier.caller
-    if isinstance(carrier, Request):
-        return carrier.scope[CALLER_SCOPE]
-    raise TypeError(f"a request without a caller: {type(carrier).__name__}")
-
-
-def _http_session(context: Context) -> str | None:
-    carrier = context.request
-    return carrier.headers.get("mcp-session-id") if isinstance(carrier, Request) else None
 
 
 def client_said(info: Implementation | None, capabilities: ClientCapabilities | None) -> Client:

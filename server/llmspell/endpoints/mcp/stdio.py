@@ -5,7 +5,7 @@ stream. So a client that probes with `server/discover` and then still sends
 `initialize` (Claude Code does) is served, where the SDK's own loop refuses it.
 
 Nothing but JSON-RPC is ever written. A line that is not JSON-RPC is answered
-with an error, and so is one longer than `streams.MAX_LINE`; the stream lives on.
+with an error, and so is one longer than `MAX_MESSAGE`; the stream lives on.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ async def serve_stream(
         bridge: The id under which a bridge asks; "" when the client itself is at the other end.
     """
     output = MessageWriter(writer)
+    piped = Piped(caller or local_caller("mcp"), bridge)
     dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
-        MessageReader(reader, output, Piped(caller or local_caller("mcp"), bridge)),
+        MessageReader(reader, output, piped),
         output,
         # A client may send its first request before it has the answer to initialize.
         inline_methods=frozenset({"initialize"}),
@@ -89,6 +90,9 @@ async def serve_stream(
             # The edge of the product: the dispatcher would send the exception's text.
             _log.exception("the request %r failed inside llmspell", method)
             raise MCPError(INTERNAL_ERROR, "Internal error") from None
+        finally:
+            if piped.cancelled:
+                piped.forget(context.request_id)
 
     try:
         await dispatcher.run(on_request, legacy.on_notify)

@@ -31,17 +31,20 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from llmspell.bridge.hello import BRIDGE, PING, PONG, PRIVATE
+from llmspell.bridge.hello import BRIDGE, MAX_MESSAGE, PING, PONG, PRIVATE
+from llmspell.bridge.lines import is_request, message_of
 from llmspell.endpoints.mcp.lines import LineReader, TooLong
 from llmspell.errors import InputTooLarge
 from llmspell.security.principals import Caller
 
-MAX_LINE = 10 << 20
-"""Longest message in bytes, its newline included. A longer one is skipped and answered with
-an error."""
+MOST_UNANSWERED = 1024
+"""Requests of a client that reads nothing, after which it is read no further either."""
 
 ANSWER_SECONDS = 1.0
 """How long calls under way may still answer after the client closed its side."""
+
+_NO_JSON = PARSE_ERROR, "Parse error: the line is not JSON"
+_NO_MESSAGE = INVALID_REQUEST, "Invalid request: the line is not a JSON-RPC message"
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +65,14 @@ class Piped:
             return None
         return f"bridge:{self.bridge}:{json.dumps(id)}"
 
-    def take_cancelled(self, id: RequestId | None) -> bool:
-        """Return whether the client cancelled a request, and forget it."""
-        if id is None or coerce_request_id(id) not in self.cancelled:
-            return False
-        self.cancelled.discard(coerce_request_id(id))
-        return True
+    def is_cancelled(self, id: RequestId | None) -> bool:
+        """Return whether the client cancelled a request."""
+        return id is not None and coerce_request_id(id) in self.cancelled
+
+    def forget(self, id: RequestId | None) -> None:
+        """Note that a request has ended: its id may come again."""
+        if id is not None:
+            self.cancelled.discard(coerce_request_id(id))
 
 
 class MessageWriter:
@@ -120,6 +125,13 @@ class MessageWriter:
         if not self.unanswered:
             self._settled.set()
 
+    async def taken(self) -> None:
+        """Return once the client reads what it is sent, or has left."""
+        try:
+            await self._writer.drain()
+        except (ConnectionError, RuntimeError) as error:  # as in `send`
+            _log.debug("the client left: %s", error)
+
     async def settled(self, seconds: float) -> None:
         """Wait until every request is answered, at most so long."""
         self._settled.clear()
@@ -153,6 +165,29 @@ class MessageWriter:
         await self.aclose()
 
 
+def _id_in(line: bytes) -> RequestId | None:
+    """Return the id of a request that is no good, so that its client does not wait for ever.
+
+    Found with less rigour than a message is read, as a bridge finds it.
+    """
+    message = message_of(line)
+    if message is None:
+        return TooLong.of(line).request_id() if b'"method"' in line else None
+    return message["id"] if is_request(message) else None
+
+
+def _is_strict(line: bytes) -> bool:
+    try:
+        json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
 class MessageReader:
     """The read side, as the SDK's dispatcher wants it: an iterator of messages.
 
@@ -160,7 +195,7 @@ class MessageReader:
     """
 
     def __init__(self, reader: asyncio.StreamReader, output: MessageWriter, piped: Piped) -> None:
-        self._lines = LineReader(reader, MAX_LINE)
+        self._lines = LineReader(reader, MAX_MESSAGE)
         self._output = output
         self._piped = piped
         self._metadata = ServerMessageMetadata(request_context=piped)
@@ -172,13 +207,15 @@ class MessageReader:
             anyio.EndOfStream: The client closed its side.
         """
         while True:
+            if len(self._output.unanswered) >= MOST_UNANSWERED:
+                await self._output.taken()
             line = await self._lines.next()
             if line is None:
                 # Whoever pipes requests in and closes still gets the answers.
                 await self._output.settled(ANSWER_SECONDS)
                 raise anyio.EndOfStream
             if isinstance(line, TooLong):
-                error = InputTooLarge(f"a message is longer than {MAX_LINE} bytes")
+                error = InputTooLarge(f"a message is longer than {MAX_MESSAGE} bytes")
                 await self._output.refuse(
                     INVALID_REQUEST, error.message, line.request_id(), error.to_value()
                 )
@@ -200,6 +237,10 @@ class MessageReader:
             self._metadata = ServerMessageMetadata(request_context=self._piped)
 
     async def _parse(self, line: bytes) -> JSONRPCMessage | None:
+        if (b"NaN" in line or b"Infinity" in line) and not _is_strict(line):
+            # JSON has no such numbers; the SDK takes them, and no record of a run can hold them.
+            await self._output.refuse(*_NO_JSON, _id_in(line))
+            return None
         try:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
             if isinstance(message, JSONRPCNotification) and "id" in json.loads(line):
@@ -210,12 +251,9 @@ class MessageReader:
                 return None
             return message
         except ValidationError as error:
-            if any(part["type"] == "json_invalid" for part in error.errors(include_url=False)):
-                await self._output.refuse(PARSE_ERROR, "Parse error: the line is not JSON", None)
-            else:
-                await self._output.refuse(
-                    INVALID_REQUEST, "Invalid request: the line is not a JSON-RPC message", None
-                )
+            parts = error.errors(include_url=False)
+            is_json = all(part["type"] != "json_invalid" for part in parts)
+            await self._output.refuse(*(_NO_MESSAGE if is_json else _NO_JSON), _id_in(line))
             return None
 
     def _note(self, message: JSONRPCMessage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from llmspell.endpoints.auth.host_rule import HostRule
@@ -67,3 +69,16 @@ def test_a_named_origin_may_call() -> None:
     rule = HostRule(origins=["https://app.example"])
     assert rule.refusal({"host": "localhost", "origin": "https://app.example"}) is None
     assert rule.refusal({"host": "localhost", "origin": "http://app.example"}) is not None
+
+
+def test_what_anybody_can_make_long_is_not_remembered() -> None:
+    class Header(str):
+        """A text that can be watched."""
+
+    rule = HostRule()
+    for length, is_kept in ((10, True), (60_000, False)):
+        host = Header(f"{'u' * length}@localhost")
+        assert rule.refusal({"host": host}) is None
+        seen = weakref.ref(host)
+        del host
+        assert (seen() is not None) == is_kept

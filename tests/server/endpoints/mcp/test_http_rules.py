@@ -15,12 +15,17 @@ from mcp.shared.inbound import (
     encode_header_value,
     mcp_param_headers,
 )
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    INVALID_PARAMS,
+    PROTOCOL_VERSION_META_KEY,
+)
 from starlette.types import Scope
 
 from llmspell.endpoints.mcp.http.message import Message, read_message
 from llmspell.endpoints.mcp.http.request import HttpHeaders
-from llmspell.endpoints.mcp.http.rules import ParamHeaders, check_envelope
+from llmspell.endpoints.mcp.http.rules import MOST_SAID, Clients, ParamHeaders, check_envelope
 from tests.support.mcp import ENVELOPE, MODERN
 
 SCHEMA: dict[str, Any] = {
@@ -45,7 +50,7 @@ def headers_of(*pairs: tuple[str, str]) -> HttpHeaders:
 
 
 def call(name: str, arguments: dict[str, Any] | None = None) -> Message:
-    params = {"name": name, "arguments": arguments or {}, "_meta": ENVELOPE}
+    params = {"name": name, "arguments": arguments or {}, "_meta": {**ENVELOPE}}
     message = read_message({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
     assert message is not None
     return message
@@ -163,3 +168,14 @@ def test_a_schema_that_changes_changes_the_headers() -> None:
     assert code_of(rules.check, call("tool", {"region": "eu"}), headers_of()) is None
     schemas["tool"] = SCHEMA
     assert code_of(rules.check, call("tool", {"region": "eu"}), headers_of()) == -32020
+
+
+def test_what_a_client_says_of_itself_is_no_place_to_keep_things() -> None:
+    clients = Clients()
+    info = {"name": "c", "version": "1" * MOST_SAID}
+    said = {**ENVELOPE, CLIENT_INFO_META_KEY: info}
+    message = call("echo")
+    message.meta.update(said)
+    assert code_of(clients.check_call, message) == INVALID_PARAMS
+    assert code_of(clients.of, message.meta) == INVALID_PARAMS
+    assert code_of(clients.check_call, call("echo")) is None

@@ -14,8 +14,8 @@ from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.endpoints.mcp.http.sessions import KIND, QUIET_SECONDS, TIDY_SECONDS, Sessions
 from llmspell.errors import AccessRateLimited
 from llmspell.host.door_records import DoorRecords
-from llmspell.state.memory import MemoryStore
 from llmspell.values import Object
+from tests.support.gated_store import GatedStore
 
 ME: Owner = ("default", "me")
 OTHER: Owner = ("default", "other")
@@ -26,8 +26,9 @@ IDLE = 3600.0
 class House:
     """A store, and the sessions in it as one process after another sees them."""
 
-    def __init__(self, records: DoorRecords, clock: ManualClock) -> None:
-        self.records = records
+    def __init__(self, store: GatedStore, clock: ManualClock) -> None:
+        self.store = store
+        self.records = DoorRecords(store, clock)
         self.clock = clock
         self.server: Server[dict[str, Any]] = Server("test")
         self.revived: list[tuple[str, Object]] = []
@@ -62,9 +63,9 @@ class House:
 @pytest.fixture
 async def house() -> AsyncGenerator[House]:
     clock = ManualClock()
-    store = MemoryStore(clock=clock)
+    store = GatedStore(clock=clock)
     async with asyncio.timeout(15):
-        yield House(DoorRecords(store, clock), clock)
+        yield House(store, clock)
     await store.close()
 
 
@@ -122,6 +123,39 @@ async def test_what_is_not_used_leaves_memory_and_comes_back(house: House) -> No
     assert house.revived == []
     assert await house.find(session.id) is not session
     assert [id for id, _ in house.revived] == [session.id]
+
+
+async def test_a_session_may_end_while_another_leaves_memory(house: House) -> None:
+    first, second = await house.add(), await house.add()
+    for session in (first, second):
+        house.clock.step(1)
+        await house.find(session.id)  # since it was written
+    house.clock.step(QUIET_SECONDS + TIDY_SECONDS)
+    house.store.shut()
+    tidying = asyncio.ensure_future(house.sessions.tidy())
+    await house.store.arrival()  # the first is being written
+    deleting = asyncio.ensure_future(house.sessions.delete(second))
+    await asyncio.sleep(0)
+    house.store.open_gate()
+    await asyncio.gather(tidying, deleting)
+    assert [id for id, _ in await house.records.list(KIND)] == [first.id]
+
+
+async def test_a_session_that_cannot_be_written_goes_on_and_is_written_later(
+    house: House,
+) -> None:
+    house.store.is_full = True
+    session = await house.add()
+    assert await house.find(session.id) is session
+    house.clock.step(QUIET_SECONDS + TIDY_SECONDS)
+    await house.sessions.tidy()
+    assert await house.find(session.id) is session
+    house.store.is_full = False
+    assert await house.find(session.id) is session
+    house.clock.step(QUIET_SECONDS + TIDY_SECONDS)
+    await house.sessions.tidy()
+    again = await house.find(session.id)
+    assert again not in (None, session)
 
 
 async def test_a_session_ends_when_nobody_has_used_it_for_long(house: House) -> None:

@@ -152,5 +152,16 @@ def test_what_may_be_dropped_is_dropped_for_room_and_nothing_else(
     kept = 0
     for length, is_droppable in events:
         stream.add(b"x" * length, is_droppable=is_droppable)
-        kept += 0 if is_droppable else length + len(b"id: s.99\nevent: message\ndata: \n\n")
-        assert stream.size <= max(1000, kept)
+        newest = length + len(b"id: s.99\nevent: message\ndata: \n\n")
+        assert stream.size <= max(1000, kept + newest)
+        kept += 0 if is_droppable else newest
+
+
+async def test_what_is_larger_than_the_room_is_sent_all_the_same() -> None:
+    stream = EventStream(room=100)
+    stream.add(b'"old"', is_droppable=True)
+    stream.add(b'"%b"' % (b"x" * 200), is_droppable=True)
+    stream.end()
+    async with reading(stream) as wire:
+        await wire.until(lambda: wire.has_ended)
+    assert wire.data == [b'"%b"' % (b"x" * 200)]

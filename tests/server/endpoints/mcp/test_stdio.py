@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from llmspell import __version__
+from llmspell.bridge.hello import MAX_MESSAGE
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.endpoints.mcp.streams import MAX_LINE
 from llmspell.security.principals import local_caller
 from tests.support.mcp import (
     CONTROL_TOOLS,
@@ -125,15 +125,56 @@ async def test_json_that_is_no_message_is_answered_and_the_pipe_lives_on(pipe: P
     assert "result" in await pipe.initialize()
 
 
+DEEP = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"jsonrpc":"2.0","id":"a","method":"ping","params":[1]}', -32600),
+        (b'{"id":"a","method":"ping"}', -32600),
+        (b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"cut":"\\ud83d"}}', -32700),
+        (b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"x":%b}}' % DEEP, -32700),
+        (b'{"jsonrpc":"2.0","method":"ping","params":{"x":%b},"id":"a"}' % DEEP, -32700),
+        (b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"x":NaN}}', -32700),
+        (b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"x":-Infinity}}', -32700),
+        (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":"a","method":"ping"}', -32700),
+    ],
+)
+async def test_a_request_that_is_no_good_is_answered_under_its_own_id(
+    pipe: Pipe, line: bytes, code: int
+) -> None:
+    await pipe.write(line + b"\n")
+    answer = await pipe.receive()
+    assert (answer["id"], answer["error"]["code"]) == ("a", code)
+    assert "result" in await pipe.initialize()
+
+
+async def test_a_text_that_looks_like_a_number_is_a_text(pipe: Pipe) -> None:
+    await pipe.initialize()
+    said = {"name": "echo", "arguments": {"text": "NaN, Infinity"}}
+    result = (await pipe.request("tools/call", said))["result"]
+    assert result["content"] == [{"type": "text", "text": "NaN, Infinity"}]
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"jsonrpc":"2.0","id":1}', b'{"jsonrpc":"2.0","id":true,"method":"ping"}']
+)
+async def test_what_is_no_request_is_answered_under_no_id(pipe: Pipe, line: bytes) -> None:
+    await pipe.write(line + b"\n")
+    assert (await pipe.receive())["id"] is None
+    assert "result" in await pipe.initialize()
+
+
 async def test_an_argument_over_the_limit_is_refused_by_name_and_the_pipe_lives_on(
     pipe: Pipe,
 ) -> None:
     await pipe.initialize()
-    huge = {"name": "echo", "arguments": {"text": "x" * MAX_LINE}}
+    huge = {"name": "echo", "arguments": {"text": "x" * MAX_MESSAGE}}
     answer = await pipe.request("tools/call", huge)
     assert answer["error"]["code"] == -32600
     assert answer["error"]["data"]["code"] == "input.too_large"
-    assert str(MAX_LINE) in answer["error"]["message"]
+    assert str(MAX_MESSAGE) in answer["error"]["message"]
     assert "result" in await pipe.request("tools/list")
 
 
@@ -176,6 +217,22 @@ async def test_a_pipe_that_breaks_is_no_cancel(tmp_path: Path, token: int | None
         async with asyncio.timeout(10):
             outcome = await (await host.run(run.id, caller=local_caller())).result()
         assert outcome.output == "awake"
+
+
+async def test_the_cancel_of_one_request_is_none_of_a_later_one_with_its_id(
+    tmp_path: Path,
+) -> None:
+    async with raw_pipe(tmp_path, {"naps": NAPS}) as (host, pipe):
+        await pipe.send("tools/list", modern(), id=1)
+        await pipe.send("notifications/cancelled", {"requestId": 1})
+        await pipe.send("tools/list", modern(), id=2)
+        while (await pipe.receive())["id"] != 2:
+            pass  # an answer that was faster than its cancel
+        await pipe.send("tools/call", modern(name="naps", _meta={"progressToken": 1}), id=1)
+        assert (await pipe.receive())["method"] == "notifications/progress"
+        pipe.writer.write_eof()
+        assert (await pipe.receive())["id"] == 1  # given up
+        assert (await ended_run(host)).output == "awake"
 
 
 async def test_a_bridge_is_answered_when_it_asks_for_a_sign_of_life(tmp_path: Path) -> None:
