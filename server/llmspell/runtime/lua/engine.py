@@ -110,7 +110,7 @@ class LuaEngine:
             )
         self._slots = Slots(
             casts,
-            prompt=2 * processors(),
+            prompt=4 * processors(),
             queue=queue,
             reserve=self._workers.reserve,
             unreserve=self._workers.unreserve,
