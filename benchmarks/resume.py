@@ -26,7 +26,7 @@ from measure import cpu_seconds, descendants
 from llmspell import Host
 from llmspell.clock import SystemClock
 from llmspell.host.host import Host as OpenHost
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.security.principals import local_caller
 
 RUNS = 1_000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from llmspell.host.handles import LiveHandle
 from llmspell.host.host import Host
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Outcome, Question, Run
 from llmspell.security.principals import Caller, local_caller
 

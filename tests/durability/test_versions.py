@@ -14,7 +14,7 @@ import pytest
 from llmspell.clock import ManualClock
 from llmspell.errors import RunError, RunNotFound, SpellNotFound
 from llmspell.host.host import Host
-from llmspell.host.interface import Step
+from llmspell.host.run_interface import Step
 from llmspell.runs.journal import read_journal
 from tests.durability.following import ME, SECONDS, asked, ended, parked
 from tests.support.hosts import open_host, project

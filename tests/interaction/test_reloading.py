@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from tests.interaction.doors import Door, House
 from tests.interaction.requirements import requirement
 from tests.interaction.spells import SPELLS

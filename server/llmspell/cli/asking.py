@@ -18,7 +18,7 @@ from llmspell.errors import AskInvalid
 from llmspell.values import JSON, Object, dumps
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import RunHandle
+    from llmspell.host.run_interface import RunHandle
     from llmspell.runs.record import Question, Run
 
 

@@ -13,8 +13,9 @@ from llmspell.cli.waiting import perform
 from llmspell.errors import LlmspellError, SpecMissing, UsageError
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import Published, RunHandle
+    from llmspell.host.catalogue import Published
     from llmspell.host.remote import RemoteHost
+    from llmspell.host.run_interface import RunHandle
     from llmspell.runs.record import Outcome
     from llmspell.security.principals import Caller
 

@@ -11,7 +11,7 @@ from llmspell.cli.waiting import perform
 from llmspell.errors import LlmspellError, SpellNotFound, nearest
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import Catalogue, Published
+    from llmspell.host.catalogue import Catalogue, Published
 
 
 app = typer.Typer(invoke_without_command=True)

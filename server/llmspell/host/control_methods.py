@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from llmspell.errors import LlmspellError
-from llmspell.host.interface import Catalogue, HostInterface, RunHandle
+from llmspell.host.catalogue import Catalogue
+from llmspell.host.interface import HostInterface
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import RunState
 from llmspell.security.principals import Caller, Door, local_caller
 from llmspell.values import JSON, Object

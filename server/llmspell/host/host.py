@@ -24,22 +24,17 @@ from llmspell.host.building import (
     make_services,
     make_store,
 )
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.chores import Chores
 from llmspell.host.door_records import DoorRecords
-from llmspell.host.interface import (
-    Catalogue,
-    HostInterface,
-    Pruned,
-    RunHandle,
-    RunPage,
-    Step,
-)
+from llmspell.host.interface import HostInterface
 from llmspell.host.joining import Joining
 from llmspell.host.keys import Keys
 from llmspell.host.library import ProjectLibrary
 from llmspell.host.lock import OwnerLock
 from llmspell.host.new_runs import NewRuns
 from llmspell.host.preparing import Preparing
+from llmspell.host.run_interface import Pruned, RunHandle, RunPage, Step
 from llmspell.host.running import Running
 from llmspell.host.spellbook import Spellbook
 from llmspell.host.starting import Starting

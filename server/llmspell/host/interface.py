@@ -5,162 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from llmspell.config import Project
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.door_records import DoorRecords
 from llmspell.host.key_interface import KeyAdmin
-from llmspell.host.library_interface import Library, PublishedPrompt, PublishedResource
+from llmspell.host.library_interface import Library
+from llmspell.host.run_interface import Pruned, RunHandle, RunPage, Step, WaitedHandle
 from llmspell.host.state_interface import StateAdmin
-from llmspell.runs.record import Event, Outcome, Run, RunState
+from llmspell.runs.record import Outcome, RunState
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A spell as the edges publish it. Nothing of it runs when it is listed."""
-
-    name: str
-    title: str = ""
-    description: str = ""
-    input_schema: Object = field(default_factory=dict[str, Any])
-    output_schema: Object | None = None
-    read_only: bool = False
-    destructive: bool | None = None
-    idempotent: bool = False
-    open_world: bool | None = None
-    tags: tuple[str, ...] = ()
-    examples: tuple[Object, ...] = ()
-    """Each `{input, output?}`."""
-    expose_mcp: bool = True
-    expose_a2a: bool = True
-    version: str = ""
-    """Content hash of the sources."""
-    file: str = ""
-    kind: str = "spell"
-    """What the file returned: spell, agent, tool or workflow."""
-    bundle: str = ""
-    """The bundle it comes from; "" = the project's own."""
-    wait: float | None = None
-    """Seconds a caller waits before `when_long` decides; None = the setting `runs.wait`."""
-    when_long: Literal["handle", "wait", "fail"] = "handle"
-    task: Literal["optional", "required", "never"] = "optional"
-    """Whether a client that knows tasks gets one of it."""
-    icon: str = ""
-    """URL of an image that shows it; "" = none."""
-    problem: Object | None = None
-    """The error of a newer source that does not load, while this older version stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The published spells at one moment, sorted by name."""
-
-    generation: int
-    """Grows with every change."""
-    spells: tuple[Published, ...]
-    problems: tuple[Object, ...] = ()
-    """Errors of files that publish nothing, each an error object with `where`."""
-    resources: tuple[PublishedResource, ...] = ()
-    """What can be read, sorted: resources before templates, each by URI. The project's files are
-    not among them; see `Library.resources`."""
-    prompts: tuple[PublishedPrompt, ...] = ()
-    """What can be filled in, sorted by name."""
-
-    def get(self, name: str) -> Published | None:
-        """Return the spell of this name, or None."""
-        return next((spell for spell in self.spells if spell.name == name), None)
-
-
-class RunHandle(Protocol):
-    """A run, under way or ended."""
-
-    id: str
-
-    async def record(self) -> Run:
-        """Return the record as it stands now."""
-        ...
-
-    def events(self, after: int = 0, *, until_pause: bool = False) -> AsyncIterator[Event]:
-        """Yield every event numbered above `after`, live, until the run has ended.
-
-        With `until_pause` the iteration also ends when the run waits for an answer.
-        """
-        ...
-
-    async def result(self) -> Outcome:
-        """Wait until the run has ended or waits for an answer, and return what came of it.
-
-        Cancelling the waiter detaches it; it does not cancel the run.
-        """
-        ...
-
-    async def cancel(self) -> Run:
-        """Stop the run and everything it began, and return its record. Idempotent.
-
-        Raises:
-            RunNotCancelable: It has already completed, failed or been rejected.
-        """
-        ...
-
-    async def answer(
-        self,
-        value: JSON,
-        *,
-        question: str | None = None,
-        action: Literal["accept", "decline", "cancel"] = "accept",
-    ) -> Run:
-        """Answer a question the run asks, and return its record; the answer is durable by then.
-
-        Args:
-            value: An object that fits the question's schema; for a schema with one field,
-                that field's value will do.
-            question: Id of the question; may be left out while there is one.
-            action: `decline` refuses to answer, `cancel` leaves the question open.
-        Raises:
-            RunNotWaiting: The run asks nothing, or not this.
-            AskInvalid: The value does not fit, or several questions are open; nothing changed.
-        """
-        ...
-
-
-class WaitedHandle(RunHandle, Protocol):
-    """A run whose caller waits for it; see `DoorHost.begin`. Ends with `leave` or `keep`."""
-
-    async def keep(self) -> None:
-        """Let the run go on without this caller: its record is durable when this returns, and
-        only `cancel` stops it."""
-        ...
-
-    async def leave(self) -> None:
-        """Stop waiting. The run stops when nobody else has it and its spell is not detached.
-
-        Does nothing after `keep` or a first `leave`.
-        """
-        ...
-
-    async def let_go(self) -> None:
-        """Stop waiting and leave the run as it is: the caller's connection broke, and may be
-        back. Does nothing after `keep` or `leave`."""
-        ...
-
-    async def last(self, kind: str) -> Event | None:
-        """Return the newest event of a kind, or None; looks at the last 1,000 only."""
-        ...
-
-    async def settled(self, *, until: float | None = None) -> Outcome:
-        """As `result`, but of several questions asked at once none is missing.
-
-        Args:
-            until: Time of the event loop at which nobody waits any more.
-
-        Raises:
-            TimeoutError: It is `until`.
-        """
-        ...
 
 
 class HostInterface(Protocol):
@@ -371,35 +228,3 @@ class DoorHost(HostInterface, Protocol):
             RunCollected: It was deleted: it ended too long ago.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """One page of a list of runs."""
-
-    runs: Sequence[Run]
-    next: str | None
-    """Cursor of the next page, or None."""
-    total: int
-    """How many runs there are on all pages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One recorded effect of a run."""
-
-    number: int
-    """Growing in the order they were recorded, with gaps; `fork` takes it."""
-    key: str
-    kind: str
-    name: str
-    at: float
-    ok: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
-    """What `prune` deleted, or would delete."""
-
-    runs: int
-    bytes: int

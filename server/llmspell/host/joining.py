@@ -10,10 +10,10 @@ import logging
 from typing import cast
 
 from llmspell.errors import InputInvalid, RunNotFound
-from llmspell.host.interface import RunHandle
 from llmspell.host.keys import Keys, digest_of, joining_key
 from llmspell.host.new_runs import NewRuns
 from llmspell.host.preparing import Preparing
+from llmspell.host.run_interface import RunHandle
 from llmspell.host.running import Running
 from llmspell.runs.castable import Castable
 from llmspell.runs.casting import Casting

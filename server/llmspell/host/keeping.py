@@ -20,8 +20,8 @@ import msgspec
 from llmspell.clock import Clock
 from llmspell.config import RunSettings
 from llmspell.errors import RunCollected, RunError, RunNotFound, StateConflict, StateError
-from llmspell.host.interface import Pruned
 from llmspell.host.keys import key_writes
+from llmspell.host.run_interface import Pruned
 from llmspell.runs.record import Run
 from llmspell.runs.run_index import Indexed, index_value, indexed, read_index
 from llmspell.security.principals import Caller

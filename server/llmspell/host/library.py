@@ -20,7 +20,6 @@ from llmspell.errors import (
 )
 from llmspell.host import run_resources
 from llmspell.host.completing import Completing
-from llmspell.host.interface import RunHandle, WaitedHandle
 from llmspell.host.library_changes import LibraryChanges
 from llmspell.host.library_interface import (
     Completions,
@@ -33,6 +32,7 @@ from llmspell.host.library_interface import (
 from llmspell.host.part_casts import PartHost, check_completed
 from llmspell.host.project_files import ProjectFiles
 from llmspell.host.prompt_messages import call_message, messages_of, text_message
+from llmspell.host.run_interface import RunHandle, WaitedHandle
 from llmspell.host.shelf import SOURCE_TYPE
 from llmspell.host.skills import SKILL_TYPE, Skill, Skills
 from llmspell.host.spellbook import Spellbook

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from llmspell.host.interface import Catalogue
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.project_files import ProjectFiles
 from llmspell.host.shelf import Shelf
 from llmspell.host.skills import Skills

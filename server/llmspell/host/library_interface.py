@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.runs.log import ListKind
+from llmspell.runs.record import Outcome
 from llmspell.security.principals import Caller
 from llmspell.values import Object
-
-if TYPE_CHECKING:
-    from llmspell.host.interface import WaitedHandle
-    from llmspell.runs.record import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

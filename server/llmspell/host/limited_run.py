@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from llmspell.errors import AccessForbidden
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Event, Outcome, Run
 from llmspell.security.principals import Caller
 from llmspell.security.scopes import cast_forbidden, may_cast

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from llmspell.errors import LlmspellError, RunError
-from llmspell.host.interface import RunHandle, RunPage, WaitedHandle
+from llmspell.host.run_interface import RunHandle, RunPage, WaitedHandle
 from llmspell.runs.castable import Castable
 from llmspell.runs.record import Outcome
 from llmspell.security.principals import Caller

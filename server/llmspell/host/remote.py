@@ -18,11 +18,12 @@ import msgspec
 
 from llmspell.bridge.meeting import Address, Meeting, UnreachableError, connect, connect_or_spawn
 from llmspell.errors import CATALOGUE, LlmspellError, OwnerUnreachable
-from llmspell.host.interface import Catalogue, Pruned, RunHandle, RunPage, Step
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.remote_keys import RemoteKeys
 from llmspell.host.remote_run import RemoteRun
 from llmspell.host.remote_state import RemoteState
 from llmspell.host.remote_wire import Wire
+from llmspell.host.run_interface import Pruned, RunHandle, RunPage, Step
 from llmspell.runs.record import Outcome, Run, RunState
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object

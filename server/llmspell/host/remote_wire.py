@@ -17,8 +17,8 @@ import msgspec
 
 from llmspell.bridge.meeting import Meeting
 from llmspell.errors import InputTooLarge, LlmspellError, OwnerError, OwnerUnreachable
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.control import MAX_LINE_BYTES, read_lines
-from llmspell.host.interface import Catalogue
 from llmspell.runs.record import Event
 from llmspell.values import Object
 

@@ -21,9 +21,9 @@ from llmspell.errors import (
 )
 from llmspell.host.answering import Answering
 from llmspell.host.handles import LiveHandle, StoredHandle, interrupted
-from llmspell.host.interface import RunHandle
 from llmspell.host.keeping import missing_run
 from llmspell.host.recovering import recover
+from llmspell.host.run_interface import RunHandle
 from llmspell.host.waking import Waking
 from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun

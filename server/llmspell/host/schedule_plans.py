@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmspell.config import ScheduleSettings
-from llmspell.host.interface import Catalogue
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.schedule_state import Due, ScheduleState
 from llmspell.schedule import Schedule
 from llmspell.security.principals import Caller, local_caller

@@ -26,7 +26,8 @@ from llmspell.errors import (
     RunNotFound,
     StateError,
 )
-from llmspell.host.interface import Catalogue, RunHandle, RunPage
+from llmspell.host.catalogue import Catalogue
+from llmspell.host.run_interface import RunHandle, RunPage
 from llmspell.host.schedule_plans import Plan, plans_of
 from llmspell.host.schedule_state import (
     DAY,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell.host.library_interface import Skill
 from llmspell.host.spellbook import Spellbook
 from llmspell.values import Object, dumps

@@ -22,7 +22,7 @@ from llmspell.errors import (
     SpellNotFound,
     nearest,
 )
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell.host.shelf import Shelf, build_shelf
 from llmspell.host.sources import (
     SourceFile,

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from llmspell.errors import RunError, RunInterrupted, RunNotWaiting
 from llmspell.host.handles import LiveHandle
-from llmspell.host.interface import RunHandle
 from llmspell.host.joining import Joining
 from llmspell.host.limited_run import limited
 from llmspell.host.new_runs import NewRuns
 from llmspell.host.preparing import Preparing
+from llmspell.host.run_interface import RunHandle
 from llmspell.host.running import Running
 from llmspell.host.spellbook import Spellbook
 from llmspell.host.versions import Versions

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmspell.errors import UsageError
-from llmspell.host.interface import Pruned, RunHandle, RunPage, Step
 from llmspell.host.keeping import Keeping
 from llmspell.host.limited_run import limited
+from llmspell.host.run_interface import Pruned, RunHandle, RunPage, Step
 from llmspell.host.running import Running
 from llmspell.runs.archive import Archive
 from llmspell.runs.journal import read_journal

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal
 
 from llmspell.host.handles import LiveHandle
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Event, Outcome, Run
 from llmspell.state.store import Durability
 from llmspell.values import JSON
@@ -19,7 +19,7 @@ SETTLE_SECONDS = 0.02
 
 
 class Waiting:
-    """See `interface.WaitedHandle`.
+    """See `run_interface.WaitedHandle`.
 
     Args:
         left: Told of a run when its last waiter has left it.

@@ -8,8 +8,8 @@ from typing import Any
 from llmspell.cli.doctor.catalogue import MANY_TOKENS, examine
 from llmspell.cli.doctor.finding import Finding
 from llmspell.config import McpSettings
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell.host.host import Host
-from llmspell.host.interface import Catalogue, Published
 
 ECHO = Published(name="echo", description="Say it back.")
 

@@ -10,7 +10,7 @@ import pytest
 from llmspell.endpoints.a2a.mapping import TaskView
 from llmspell.endpoints.mcp.results import outcome_result
 from llmspell.errors import LlmspellError
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.security.principals import local_caller
 from tests.support.hosts import open_host
 

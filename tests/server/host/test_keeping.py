@@ -15,9 +15,9 @@ from llmspell.clock import ManualClock
 from llmspell.config import RunSettings
 from llmspell.effects.messages import Usage
 from llmspell.errors import RunCollected, RunNotFound
-from llmspell.host.interface import Pruned
 from llmspell.host.keeping import PRUNE_SECONDS, SWEEP_SECONDS, Keeping, missing_run
 from llmspell.host.keys import Keys
+from llmspell.host.run_interface import Pruned
 from llmspell.runs.archive import Archive
 from llmspell.runs.record import Event, Run, RunState, new_run_id
 from llmspell.security.principals import Caller

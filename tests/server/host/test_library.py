@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmspell.host.host import Host
-from llmspell.host.interface import WaitedHandle
 from llmspell.host.library_interface import PromptMessage
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.security.principals import Caller, local_caller
 
 CALLER = local_caller("mcp")

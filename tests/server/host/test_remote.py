@@ -26,9 +26,9 @@ from llmspell.errors import (
     StateConflict,
     StateError,
 )
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.control import MAX_LINE_BYTES
 from llmspell.host.host import Host
-from llmspell.host.interface import Catalogue
 from llmspell.host.listening import Listener
 from llmspell.host.owner import Owner
 from llmspell.host.remote import RemoteHost

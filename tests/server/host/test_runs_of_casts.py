@@ -23,7 +23,7 @@ from llmspell.errors import (
     UsageError,
 )
 from llmspell.host.host import Host
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Event, Run
 from llmspell.security.principals import Caller, local_caller
 from tests.support.hosts import open_host, project, write_spells

@@ -15,7 +15,8 @@ from llmspell import failpoints
 from llmspell.clock import ManualClock
 from llmspell.config import ScheduleSettings
 from llmspell.errors import InputInvalid, LimitBusy, LlmspellError, RunNotFound, StateDiskFull
-from llmspell.host.interface import Catalogue, Published, RunHandle, RunPage
+from llmspell.host.catalogue import Catalogue, Published
+from llmspell.host.run_interface import RunHandle, RunPage
 from llmspell.host.schedules import TICK_SECONDS, Scheduled, Schedules
 from llmspell.runs.record import Event, Outcome, Run, new_run_id, outcome_of
 from llmspell.schedule import Schedule

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from llmspell.errors import ConfigError, NeedUndeclared, SpecError
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.host import Host
-from llmspell.host.interface import Catalogue
 from llmspell.security.principals import local_caller
 from tests.support.hosts import open_host, project, write_spells
 

@@ -9,7 +9,7 @@ from llmspell.authoring.testing.engine import Answer, AnswerEngine
 from llmspell.clock import Clock
 from llmspell.effects.messages import ModelEvent, ModelRequest
 from llmspell.errors import ModelUnavailable, SpecError
-from llmspell.host.interface import Catalogue
+from llmspell.host.catalogue import Catalogue
 from llmspell.host.spellbook import Spellbook
 from llmspell.providers.provider import Provider
 from llmspell.providers.registry import Providers, Resolved

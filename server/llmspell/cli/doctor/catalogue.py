@@ -12,7 +12,7 @@ from llmspell.endpoints.mcp.control_definitions import DEFINITIONS
 from llmspell.endpoints.mcp.exchange import Client
 from llmspell.endpoints.mcp.profiles import Profile, Profiles
 from llmspell.endpoints.mcp.tools import ToolList
-from llmspell.host.interface import Catalogue
+from llmspell.host.catalogue import Catalogue
 from llmspell.values import JSON, Object, dumps
 
 MANY_TOKENS = 2000

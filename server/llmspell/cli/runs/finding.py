@@ -10,8 +10,8 @@ import typer
 from llmspell.errors import OutputTooLarge, RunNotFound, UsageError
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import RunHandle
     from llmspell.host.remote import RemoteHost
+    from llmspell.host.run_interface import RunHandle
     from llmspell.runs.record import Run, RunState
 
 RunId: TypeAlias = Annotated[

@@ -12,7 +12,7 @@ from llmspell.cli.runs.finding import AsJson
 from llmspell.cli.waiting import perform
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import Pruned
+    from llmspell.host.run_interface import Pruned
 
 
 def prune(

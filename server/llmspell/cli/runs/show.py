@@ -14,7 +14,7 @@ from llmspell.errors import LlmspellError
 from llmspell.values import dumps
 
 if TYPE_CHECKING:
-    from llmspell.host.interface import Step
+    from llmspell.host.run_interface import Step
     from llmspell.runs.record import Question, Run
 
 _SHOWN = 400

@@ -17,7 +17,8 @@ from llmspell.endpoints.a2a.dispatch import SUPPORTED_VERSIONS
 from llmspell.endpoints.a2a.requests import INPUT_MODES, SKILL_KEY
 from llmspell.endpoints.a2a.routing import skills
 from llmspell.endpoints.auth.authenticator import Authenticator, Scheme
-from llmspell.host.interface import Catalogue, HostInterface, Published
+from llmspell.host.catalogue import Catalogue, Published
+from llmspell.host.interface import HostInterface
 from llmspell.values import Object, canonical, content_hash, dumps
 from llmspell_protocols.a2a.connection import BINDING
 

@@ -24,7 +24,8 @@ from llmspell.endpoints.a2a.errors import invalid_params
 from llmspell.endpoints.a2a.mapping import TaskView, history_of, is_rest
 from llmspell.endpoints.a2a.requests import SKILL_KEY, ListRequest, SendRequest, TaskRequest
 from llmspell.endpoints.a2a.routing import Cast, Question, answered, route
-from llmspell.host.interface import HostInterface, RunHandle
+from llmspell.host.interface import HostInterface
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Event, Run
 from llmspell.security.principals import Caller
 from llmspell.values import Object

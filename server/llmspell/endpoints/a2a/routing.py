@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, cast
 from llmspell.endpoints.a2a.errors import invalid_params
 from llmspell.endpoints.a2a.requests import SKILL_KEY
 from llmspell.errors import SpellNotFound
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell.values import JSON, Object, dumps
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from llmspell.endpoints.mcp.exchange import Client
 from llmspell.errors import AskInvalid, RunNotWaiting
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Question
 from llmspell.values import Object
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from llmspell.host.interface import Catalogue
+from llmspell.host.catalogue import Catalogue
 
 
 def in_bundle(bundle: str, bundles: Mapping[str, Sequence[str]], *, own: str, spell: str) -> bool:

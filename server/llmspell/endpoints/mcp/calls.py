@@ -38,7 +38,9 @@ from llmspell.errors import (
     RunTooLong,
     SpellNotFound,
 )
-from llmspell.host.interface import DoorHost, Published, WaitedHandle
+from llmspell.host.catalogue import Published
+from llmspell.host.interface import DoorHost
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.runs.record import Outcome
 from llmspell.values import Object
 

@@ -39,7 +39,8 @@ from llmspell.endpoints.mcp.exchange import TASKS, Exchange
 from llmspell.endpoints.mcp.following import RunFollower
 from llmspell.endpoints.mcp.subscribers import LISTS, ListKind, Notice, Subscriber
 from llmspell.errors import LlmspellError, ResourceNotFound
-from llmspell.host.interface import Catalogue, DoorHost
+from llmspell.host.catalogue import Catalogue
+from llmspell.host.interface import DoorHost
 from llmspell.host.run_resources import run_of_uri, uris_of_run
 from llmspell.runs.record import TERMINAL, Event
 from llmspell.security.principals import Caller

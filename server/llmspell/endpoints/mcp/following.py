@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmspell.errors import LlmspellError
-from llmspell.host.interface import RunHandle
+from llmspell.host.run_interface import RunHandle
 from llmspell.runs.record import Event
 
 _log = logging.getLogger(__name__)

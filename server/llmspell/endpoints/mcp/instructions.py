@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 
 _NAMED = 30
 """How many spells are named; clients search them, people skim them."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmspell.endpoints.mcp.results import published_output
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.values import Object
 
 

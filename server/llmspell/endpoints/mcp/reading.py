@@ -29,7 +29,8 @@ from llmspell.errors import (
     RunTooLong,
     TemplateError,
 )
-from llmspell.host.interface import DoorHost, WaitedHandle
+from llmspell.host.interface import DoorHost
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.runs.record import Outcome
 from llmspell.values import Object
 

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import SERVER_INFO_META_KEY
 
 from llmspell.errors import LlmspellError, RunError
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.runs.record import Outcome, Run
 from llmspell.values import JSON, Object, dumps
 

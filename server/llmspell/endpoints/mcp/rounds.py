@@ -18,7 +18,8 @@ from mcp_types import INVALID_PARAMS
 from llmspell.endpoints.mcp.asking import Taken, by_name, request_of, take_answers
 from llmspell.endpoints.mcp.exchange import Exchange, NoBackChannel
 from llmspell.endpoints.mcp.sealing import Sealing
-from llmspell.host.interface import DoorHost, WaitedHandle
+from llmspell.host.interface import DoorHost
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.runs.record import Question
 from llmspell.values import Object
 

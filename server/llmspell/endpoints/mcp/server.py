@@ -42,7 +42,8 @@ from llmspell.endpoints.mcp.skills import register_skills
 from llmspell.endpoints.mcp.tasks import TaskParams, Tasks, TaskUpdateParams
 from llmspell.endpoints.mcp.tools import ToolList
 from llmspell.errors import AccessForbidden, InternalError, LlmspellError
-from llmspell.host.interface import Catalogue, DoorHost, Published
+from llmspell.host.catalogue import Catalogue, Published
+from llmspell.host.interface import DoorHost
 from llmspell.values import Object
 
 __all__ = ["CALLER_SCOPE", "McpEndpoint"]

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.values import Object
 
 _WORD = re.compile(r"[^\W_]+")

@@ -23,7 +23,9 @@ from llmspell.endpoints.mcp.results import (
     protocol_error,
 )
 from llmspell.errors import RunNotCancelable, RunNotFound
-from llmspell.host.interface import DoorHost, Published, WaitedHandle
+from llmspell.host.catalogue import Published
+from llmspell.host.interface import DoorHost
+from llmspell.host.run_interface import WaitedHandle
 from llmspell.runs.record import Run, outcome_of
 from llmspell.security.principals import Caller
 from llmspell.values import Object

@@ -24,7 +24,7 @@ from llmspell.endpoints.mcp.profiles import Profile, Profiles
 from llmspell.endpoints.mcp.results import published_output
 from llmspell.endpoints.mcp.schema_subset import subset
 from llmspell.endpoints.mcp.spell_search import SpellIndex
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell.values import Object, dumps
 
 _SEARCHING = ("cast", "spell_search")

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* -- Lua, found in lupa's library (Lua 5.4 Reference Manual, 4) */
 
@@ -55,12 +56,13 @@ int snapshot_load_ahead(State *state, size_t heap_bytes);
 void snapshot_forget(State *state);
 void snapshot_restore(State *state);
 
-/* -- where a script is (place.c) */
+/* -- replies (reply.c) */
 
-void place_forget(const State *state);
+enum {
+  REPLY_HEAD = 12,  /* length, CPU time in microseconds */
+  FAILED_HEAD = 96, /* bytes of a failed reply before its text, at most */
+};
 
-/* -- a worker (worker.c) */
-
-enum { FAILED_HEAD = 96 }; /* bytes of a failed reply before its text, at most */
-
-size_t failed_reply(char *reply, const char *code, const char *name, const char *text, size_t length);
+void reply_head(char *reply, size_t size, uint64_t cpu_us);
+size_t reply_failed(char *reply, const char *code, const char *name, const char *text,
+                    size_t length);

@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     ),
     "place_handle_alarm": (c_int,),
     "place_watch": (None, c_void_p, c_int),
+    "place_forget": (None, c_void_p),
     "worker_serve": (c_int, c_void_p, c_int, c_char_p, c_size_t),
     "worker_program": (c_void_p, POINTER(c_size_t)),
     "worker_received": (c_void_p, POINTER(c_size_t)),

@@ -60,7 +60,7 @@ static void tell_place(int number) {
   }
   size_t length = strlen(place);
   if (length)
-    send(watched.socket, reply, failed_reply(reply, "limit.wall_clock", "where", place, length), 0);
+    send(watched.socket, reply, reply_failed(reply, "limit.wall_clock", "where", place, length), 0);
   _exit(1);
 }
 
@@ -78,7 +78,7 @@ void place_watch(State *state, int socket) {
   watched.socket = socket;
 }
 
-/* Watch a state no more that is going to be freed. */
+/* Watch a state no more; before it is freed. */
 void place_forget(const State *state) {
   if (watched.state == state)
     watched.state = NULL;

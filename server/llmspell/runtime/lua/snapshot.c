@@ -246,9 +246,8 @@ State *snapshot_new(void) {
   return state;
 }
 
-/* End a state and free all it has. */
+/* End a state that is not watched, and free all it has. */
 void snapshot_free(State *state) {
-  place_forget(state);
   free_beyond(state);
   munmap(state->arena, ARENA_BYTES);
   if (state->fresh.bytes)

@@ -55,6 +55,7 @@ class SnapshotCell:
 
     def __del__(self) -> None:
         if self._state:
+            self._library.place_forget(self._state)
             self._library.snapshot_free(self._state)
 
     def watch(self, socket: int) -> None:

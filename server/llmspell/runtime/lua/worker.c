@@ -21,7 +21,6 @@ enum {
   FRAME,
   END,
   PACKET_HEAD = 5, /* kind, length */
-  REPLY_HEAD = 12, /* length, CPU time in microseconds */
   LIMITS = 32,     /* what BEGIN holds */
   CHUNK = 64 << 10,
   AHEAD_AFTER = 2, /* scripts of a program, until its file is loaded ahead */
@@ -63,13 +62,6 @@ static double real(const char *bytes) {
   return value;
 }
 
-static void put_head(char *reply, size_t size, uint64_t cpu_us) {
-  for (int i = 0; i < 4; i++)
-    reply[i] = (char)(size >> 8 * i);
-  for (int i = 0; i < 8; i++)
-    reply[4 + i] = (char)(cpu_us >> 8 * i);
-}
-
 static uint64_t cpu_us(void) {
   struct timespec used;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
@@ -77,31 +69,6 @@ static uint64_t cpu_us(void) {
 }
 
 /* -- replies */
-
-static char *put_text(char *end, const char *text, size_t length) {
-  *end++ = (char)0xda; /* a text with its length in two bytes */
-  *end++ = (char)(length >> 8);
-  *end++ = (char)length;
-  memcpy(end, text, length);
-  return end + length;
-}
-
-/* Write the reply [["failed", {code, NAME: text}]] and return its size. No CPU time is told.
- *
- * It calls nothing that a handler of signals may not.
- */
-size_t failed_reply(char *reply, const char *code, const char *name, const char *text,
-                    size_t length) {
-  static const char head[] = "\x91\x92\xa6" "failed" "\x82\xa4" "code";
-  char *end = reply + REPLY_HEAD;
-  memcpy(end, head, sizeof head - 1);
-  end = put_text(end + sizeof head - 1, code, strlen(code));
-  end = put_text(end, name, strlen(name));
-  end = put_text(end, text, length);
-  size_t size = (size_t)(end - reply);
-  put_head(reply, size - REPLY_HEAD, 0);
-  return size;
-}
 
 /* Send all of it. Returns whether the other side is there. */
 static int deliver(const char *bytes, size_t size) {
@@ -119,7 +86,7 @@ static int deliver(const char *bytes, size_t size) {
 
 static int deliver_reply(const char *reply, size_t size) {
   static char small[CHUNK];
-  put_head(small, size, cpu_us());
+  reply_head(small, size, cpu_us());
   if (size <= sizeof small - REPLY_HEAD) {
     memcpy(small + REPLY_HEAD, reply, size);
     return deliver(small, REPLY_HEAD + size);
@@ -135,8 +102,8 @@ static int deliver_failure(const char *message, size_t size) {
   memcpy(text, what, length);
   for (size_t i = 0; i < size && length < sizeof text; i++) /* any bytes; a reply is UTF-8 */
     text[length++] = message[i] & 0x80 ? '?' : message[i];
-  size_t whole = failed_reply(reply, "internal", "message", text, length);
-  put_head(reply, whole - REPLY_HEAD, cpu_us());
+  size_t whole = reply_failed(reply, "internal", "message", text, length);
+  reply_head(reply, whole - REPLY_HEAD, cpu_us());
   return deliver(reply, whole);
 }
 

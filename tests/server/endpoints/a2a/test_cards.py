@@ -16,7 +16,7 @@ from llmspell.endpoints.a2a.cards import SKILL_EXTENSION, build_card
 from llmspell.endpoints.app import serve_http
 from llmspell.endpoints.auth.anonymous import AnonymousAuthenticator
 from llmspell.endpoints.auth.authenticator import Scheme
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 from llmspell_protocols.a2a.connection import BINDING
 from tests.support.a2a import SECONDS, SPELLS, open_host, serving
 

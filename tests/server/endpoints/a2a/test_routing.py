@@ -10,7 +10,7 @@ from a2a.utils.errors import InvalidParamsError
 from llmspell.endpoints.a2a.errors import error_of
 from llmspell.endpoints.a2a.routing import Cast, Question, answered, route
 from llmspell.errors import SpellNotFound
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.endpoints.mcp.paging import cut, cut_result
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 
 Object = dict[str, Any]
 IMAGE: Object = {"type": "image", "data": "AAAA", "mimeType": "image/png"}

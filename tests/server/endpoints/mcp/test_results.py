@@ -9,7 +9,7 @@ from mcp_types import CallToolResult
 
 from llmspell.endpoints.mcp.results import content_block, error_result, outcome_result
 from llmspell.errors import InputInvalid, SpellRaised
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.runs.record import Outcome, RunState
 
 PLAIN = Published(name="plain")

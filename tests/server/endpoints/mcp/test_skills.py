@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmspell.endpoints.mcp.server import McpEndpoint
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 from llmspell.host.skills import skills_of
 from tests.support.mcp import ENVELOPE, SPELLS, open_host, pipe_to
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmspell.endpoints.mcp.spell_search import SpellIndex
-from llmspell.host.interface import Published
+from llmspell.host.catalogue import Published
 
 SPELLS = [
     Published(name="sales_report", description="Write the report of a month.", tags=("finance",)),

@@ -12,7 +12,7 @@ from llmspell.config import McpSettings
 from llmspell.endpoints.mcp.bundles import bundles_of
 from llmspell.endpoints.mcp.exchange import Client
 from llmspell.endpoints.mcp.tools import ToolList
-from llmspell.host.interface import Catalogue, Published
+from llmspell.host.catalogue import Catalogue, Published
 
 ANY = Client()
 CURSOR = Client(name="cursor-vscode")
