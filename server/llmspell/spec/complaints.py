@@ -5,12 +5,10 @@ Where it stands, and what is to be done, is for `reading` to say.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from llmspell.values import FunctionRef
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 
 def subject_of(place: tuple[int | str, ...], what: str) -> str:
@@ -35,8 +33,12 @@ _TYPES = {
 }
 
 
-def complaint_of(error: ErrorDetails, key: str) -> str:
-    """Return what is wrong with it, in the words of the documentation."""
+def complaint_of(error: Mapping[str, Any], key: str) -> str:
+    """Return what is wrong with it, in the words of the documentation.
+
+    Args:
+        error: One of the `errors()` of pydantic's `ValidationError`.
+    """
     kind, given = error["type"], error["input"]
     if key == "name" and kind == "string_pattern_mismatch":
         return f": {given!r} is no name: a letter, then up to 47 letters, digits or _"
