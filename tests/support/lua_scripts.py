@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from llmspell.errors import LlmspellError
 from llmspell.runtime.engine import (
     Canceled,
@@ -60,7 +62,7 @@ class Bench:
 
     def resumed(self, *steps: str) -> Bench:
         """Return a bench of runs in which these steps, by key, ended in an earlier process."""
-        return replace(self, context=replace(self.context, steps=frozenset(steps)))
+        return replace(self, context=msgspec.structs.replace(self.context, steps=frozenset(steps)))
 
     async def load(self, source: str, modules: Mapping[str, str] | None = None) -> Any:
         """Return the declaration of a file."""

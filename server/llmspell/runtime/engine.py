@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+import msgspec
+
 from llmspell.values import JSON, FunctionRef, Object
 
 JOURNAL_VERSION = 1
@@ -53,8 +55,7 @@ class ScriptLimits:
     """Largest frame either way: inputs, outputs and effect arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptContext:
+class ScriptContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a script may know of its run: `ctx` in Lua, and the seed of `random` and `uuid`."""
 
     run_id: str = ""
@@ -72,8 +73,7 @@ class ScriptContext:
     """Keys of the steps that have ended in an earlier process: their values are asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """The top level ran and returned this declaration."""
 
     declaration: JSON
@@ -84,8 +84,7 @@ class Loaded:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Requested:
+class Requested(msgspec.Struct, frozen=True):
     """The script asks for an effect and waits: answer it under `call`."""
 
     call: int
@@ -98,8 +97,7 @@ class Requested:
     given the same results in the same order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True):
     """The script tells of an effect and does not wait: it is not answered."""
 
     task: int
@@ -108,8 +106,7 @@ class Noted:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(msgspec.Struct, frozen=True):
     """The script has no use for a request any more: end the effect, then answer it all the same.
 
     A branch of `parallel` failed, and it raises that once the requests of the others are answered.
@@ -118,8 +115,7 @@ class Canceled:
     call: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A task ended. `value` is its result, or an error object when not `ok`."""
 
     task: int

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from hypothesis import given, settings
@@ -153,7 +154,9 @@ async def cast(
     if declaration is None:
         declaration = {"run": FunctionRef(1)}
     program = Program("spells/t.lua", source, {}, version)
-    whole = replace(ScriptContext(tenant="t", user="alice", now=1.0, seed=b"s"), **context)
+    whole = msgspec.structs.replace(
+        ScriptContext(tenant="t", user="alice", now=1.0, seed=b"s"), **context
+    )
     script = await engine.open(program, limits, whole, is_child=False)
     script.load(expected=declaration)
     try:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmspell.errors import LimitBusy, LimitError, LimitWallClock, LlmspellError
@@ -92,8 +93,8 @@ class TestReuse:
     @pytest.mark.parametrize(
         ("program", "context"),
         [
-            (spell(LEAK), replace(ALICE, user="bob")),
-            (spell(LEAK), replace(ALICE, tenant="other")),
+            (spell(LEAK), msgspec.structs.replace(ALICE, user="bob")),
+            (spell(LEAK), msgspec.structs.replace(ALICE, tenant="other")),
             (spell(LEAK, "v2"), ALICE),
         ],
     )
@@ -223,10 +224,10 @@ class TestRetirement:
     async def test_the_worker_that_waits_longest_makes_room_for_another(self) -> None:
         async with engine_of(warm_workers=2) as engine:
             for user in ("a", "b"):
-                await cast(engine, spell(LEAK), replace(ALICE, user=user))
+                await cast(engine, spell(LEAK), msgspec.structs.replace(ALICE, user=user))
             oldest, second = engine.worker_pids
             watch = Watch([oldest])
-            await cast(engine, spell(LEAK), replace(ALICE, user="c"))
+            await cast(engine, spell(LEAK), msgspec.structs.replace(ALICE, user="c"))
             await watch.ended()
             assert len(engine.worker_pids) == 2
             assert second in engine.worker_pids

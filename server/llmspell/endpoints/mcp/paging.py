@@ -11,15 +11,14 @@ nothing but the result and where it begins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 from llmspell.endpoints.mcp.results import published_output
 from llmspell.host.catalogue import Published
 from llmspell.values import Object
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """A part of a result's content."""
 
     content: list[Object]
@@ -130,13 +129,10 @@ def _head(text: str, room: int) -> str:
 
 
 def _text_of(block: Object) -> str | None:
-    match block:
-        case {"type": "text", "text": str(text)}:
-            return text
-        case {"type": "resource", "resource": {"text": str(text)}}:
-            return text
-        case _:
-            return None
+    kind = block.get("type")
+    held: Any = block if kind == "text" else block.get("resource") if kind == "resource" else None
+    text: Any = cast(Object, held).get("text") if isinstance(held, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _text(text: str) -> Object:
