@@ -24,7 +24,7 @@ class Clock(Protocol):
     """What the product knows of time."""
 
     def time(self) -> float:
-        """Return the wall time in seconds since 1970, UTC."""
+        """Return the wall time in seconds since 1970, UTC, to the microsecond."""
         ...
 
     def monotonic(self) -> float:
@@ -88,8 +88,8 @@ class SystemClock:
         self._deadlines: Deadlines | None = None
 
     def time(self) -> float:
-        """Return the wall time in seconds since 1970, UTC."""
-        return time.time()
+        """Return the wall time in seconds since 1970, UTC, to the microsecond."""
+        return time.time_ns() // 1000 / 1e6
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -161,8 +161,8 @@ class ManualClock:
         self._slept = asyncio.Event()
 
     def time(self) -> float:
-        """Return the wall time in seconds since 1970, UTC."""
-        return self._now + self._stepped
+        """Return the wall time in seconds since 1970, UTC, to the microsecond."""
+        return round(self._now + self._stepped, 6)
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""

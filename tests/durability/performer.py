@@ -29,7 +29,7 @@ class FastClock(SystemClock):
 
     def time(self) -> float:
         """Return the wall time."""
-        return BEGIN + (time.time() - BEGIN) * SPEED
+        return round(BEGIN + (time.time() - BEGIN) * SPEED, 6)
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of this clock."""

@@ -59,7 +59,7 @@ class NewRuns:
         return LiveRun(run, self._archive, self._clock, first_save=first_save)
 
     def _record(self, input: JSON, caller: Caller) -> Run:
-        now = round(self._clock.time(), 6)
+        now = self._clock.time()
         return Run(
             id=new_run_id(now),
             tenant=caller.tenant,

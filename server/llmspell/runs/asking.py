@@ -74,7 +74,7 @@ class Asking:
         begun = self._work.journal.begun(key)
         if begun is None:
             seconds = effect.expires_seconds or self._work.services.ask_seconds
-            now = round(clock.time(), 6)
+            now = clock.time()
             question = Question(
                 id=hashlib.sha256(f"{self._work.live.run.id}{key}{name}".encode()).hexdigest()[:12],
                 run_id=self._work.live.run.id,

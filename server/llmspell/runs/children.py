@@ -48,7 +48,7 @@ def new_child(
     services: Services, parent: Run, run_id: str, castable: Castable, input: JSON
 ) -> LiveRun:
     """Return a new run that another begins, with the same caller."""
-    now = round(services.clock.time(), 6)
+    now = services.clock.time()
     run = Run(
         id=run_id,
         tenant=parent.tenant,

@@ -320,7 +320,7 @@ class Journal:
 
     def now(self) -> float:
         """Return the time for a message that is not marked."""
-        return round(self._clock.time(), 6)
+        return self._clock.time()
 
     def delivered(self, key: str) -> float:
         """Note that the script is given a message now, and return the time it is told with it."""

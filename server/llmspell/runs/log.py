@@ -62,7 +62,7 @@ class RunLog:
         """Return the event that would come next, without appending it."""
         return Event(
             number=len(self._events) + 1,
-            at=round(self._clock.time(), 6),
+            at=self._clock.time(),
             kind=kind,
             data=data,
             key=key,

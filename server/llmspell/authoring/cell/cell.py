@@ -154,7 +154,7 @@ class Cell:
 
     def _new_run(self, chunk: str, caller: Caller) -> LiveRun:
         services = self._host.services
-        now = round(services.clock.time(), 6)
+        now = services.clock.time()
         run = Run(
             id=new_run_id(now),
             tenant=caller.tenant,

@@ -43,8 +43,8 @@ class VirtualClock:
         self._turning: asyncio.Task[None] | None = None
 
     def time(self) -> float:
-        """Return the wall time in seconds since 1970, UTC."""
-        return self._now
+        """Return the wall time in seconds since 1970, UTC, to the microsecond."""
+        return round(self._now, 6)
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back unless the test sets it back."""
