@@ -1,6 +1,6 @@
 """MCP `tools/call` in every mode: a jailed Lua spell of llmspell, the bare SDK, FastMCP.
 
-    python benchmarks/mcp_modes.py [--calls 200] [--rounds 5] [MODE...]
+    python benchmarks/mcp_modes.py [--calls 400] [--rounds 5] [MODE...]
 
 Each server is a process of its own, and so is the client, which costs nothing
 here. What is counted is the CPU time of the server and all its processes: for
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument(
         "modes", nargs="*", metavar="MODE", help=", ".join([*(m.name for m in MODES), "many-tools"])
     )
-    parser.add_argument("--calls", type=int, default=200, help="calls of one round")
+    parser.add_argument("--calls", type=int, default=400, help="calls of one round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     chosen = [mode for mode in MODES if not options.modes or mode.name in options.modes]
