@@ -10,6 +10,7 @@ import re
 from typing import cast
 
 from llmspell.errors import LimitError, TemplateError, nearest
+from llmspell.spec.placeholders import PATH, PLACEHOLDER
 from llmspell.values import JSON, Object, canonical
 
 SHOWN_NAMES = 100
@@ -17,9 +18,6 @@ SHOWN_NAMES = 100
 
 MAX_CHARACTERS = 4 << 20
 """Longest text that filling placeholders may make."""
-
-_PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
-_PATH = re.compile(r"\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*")
 
 
 def render(text: str, data: Object) -> JSON:
@@ -33,7 +31,7 @@ def render(text: str, data: Object) -> JSON:
         TemplateError: A placeholder has no value in `data`; the names that
             have one are in the hint and in `data["names"]`.
     """
-    whole = _PLACEHOLDER.fullmatch(text)
+    whole = PLACEHOLDER.fullmatch(text)
     if whole is not None:
         return _look_up(whole[1], data)
     size = len(text)
@@ -49,7 +47,7 @@ def render(text: str, data: Object) -> JSON:
             )
         return filled
 
-    return _PLACEHOLDER.sub(fill, text)
+    return PLACEHOLDER.sub(fill, text)
 
 
 def render_all(value: JSON, data: Object) -> JSON:
@@ -75,7 +73,7 @@ def as_text(value: JSON) -> str:
 
 
 def _look_up(path: str, data: Object) -> JSON:
-    if _PATH.fullmatch(path) is None:
+    if PATH.fullmatch(path) is None:
         raise TemplateError(
             f"'{{{{{path}}}}}' is no placeholder",
             hint="write {{name}} or {{name.part}}: letters, digits, _ and -",

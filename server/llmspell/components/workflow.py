@@ -27,9 +27,8 @@ from llmspell.components.template import as_text, render_all
 from llmspell.effects.effect import CallFunction, Cast, Describe, Effect, Parallel, Record, Settled
 from llmspell.effects.messages import ToolOffer
 from llmspell.errors import LlmspellError, WorkflowError
+from llmspell.spec.declaration import STEP_TARGETS
 from llmspell.values import JSON, FunctionRef, Object
-
-_TARGETS = ("agent", "tool", "spell", "workflow")
 
 
 def run_workflow(node: Object, input: JSON) -> Generator[Effect, Any, JSON]:
@@ -150,7 +149,7 @@ def _label(step: JSON) -> str:
     if not isinstance(step, dict):
         return ""
     table = cast(Object, step)
-    target = next((table[key] for key in _TARGETS if key in table), None)
+    target = next((table[key] for key in STEP_TARGETS if key in table), None)
     return _label(target) if target is not None else str(table.get("name") or "")
 
 
@@ -158,7 +157,7 @@ def _perform(step: JSON, table: Object, scope: _Scope, label: str) -> Generator[
     if "$kind" in table or not table:
         kind = table.get("kind") if table.get("$kind") == "ref" else table.get("$kind")
         return (yield from _cast(step, kind, {}, scope, label))
-    kind = next(key for key in _TARGETS if key in table)
+    kind = next(key for key in STEP_TARGETS if key in table)
     return (yield from _cast(table[kind], kind, table, scope, label))
 
 

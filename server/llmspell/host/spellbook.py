@@ -40,7 +40,7 @@ from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.parts import with_parts
 from llmspell.runtime.engine import Engine, Program, ScriptLimits
 from llmspell.spec.library import read_file
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import Object, canonical
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.record import Run
 from llmspell.runtime.engine import Engine, Program
 from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.state.store import Family, Put, Store, Write
 
 

@@ -19,7 +19,7 @@ from llmspell.errors import (
 from llmspell.runtime.engine import Engine, Program, ScriptLimits
 from llmspell.schedule import Schedule
 from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import JSON, FunctionRef, Object, canonical
 
 _pack = msgspec.msgpack.Encoder().encode

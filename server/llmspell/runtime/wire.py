@@ -1,13 +1,14 @@
 """The wire between the server and a worker: length-prefixed packets, MessagePack frames in them.
 
 A packet to the worker has a kind: `PROGRAM` (what the next scripts are made of,
-sent once), `BEGIN` (a script begins, with these limits, in a state nothing has
+sent once), `BEGIN` (a script begins, with these limits, in a state no script has
 run in), `FRAME` (messages for it) and `END` (it is over: forget it; `BEGIN`
 says so too). Only a `FRAME` is answered, by exactly one reply. A reply is headed by its length and
 the CPU time the worker has used so far.
 
 A frame to the worker is a list of messages, a frame from it a list of events.
-The worker's Python passes frames on unread: the Lua kernel reads and writes them.
+The worker passes frames on unread, in C (`lua/worker.c`) or Python (`worker`): the Lua kernel
+reads and writes them.
 
     ["load", {context, expected?}]
     ["main", {context, input}]

@@ -1,6 +1,6 @@
 """The models of what a file may declare: spells, agents, tools, workflows.
 
-Unknown keys are refused (`spec.reading` adds file, line and a suggestion).
+Unknown keys are refused (`spec.fields` adds file, line and a suggestion).
 Everything published becomes a `SpellSpec` with exactly one of `run`,
 `workflow` and `agent`, so the rest of the product knows one form.
 """
@@ -21,6 +21,9 @@ NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
 Kind: TypeAlias = Literal["spell", "agent", "tool", "workflow", "resource", "prompt", "completion"]
 """What is cast. The last three are parts of a file: functions that are cast when somebody reads
 a resource, fills a prompt in, or completes an argument."""
+
+STEP_TARGETS = ("agent", "tool", "spell", "workflow")
+"""Keys of a workflow's step that name what it casts; a step has one of them."""
 
 
 def _empty_list_is_object(value: Any) -> Any:

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from llmspell.errors import nearest
+from llmspell.spec.declaration import STEP_TARGETS
 from llmspell.values import JSON, Object
 
-_PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
-_PATH = re.compile(r"\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*")
+PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
+"""A placeholder of a template; its group is what stands between the braces."""
+
+PATH = re.compile(r"\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*")
+"""What may stand there: `name.part`, with blanks around."""
+
 _ROOTS = ("input", "previous", "results")
-_TARGETS = ("agent", "tool", "spell", "workflow")
 _TEXTS = ("input", "args", "prompt")
 """What of a step is filled in: the first of these it has."""
 
@@ -69,7 +73,7 @@ class _Steps:
     def _step(self, step: JSON, results: set[str], name: str | None = None) -> Iterator[Unfilled]:
         table = cast(Object, step) if isinstance(step, dict) else {}
         kind = table.get("$kind")
-        target = table if kind else next((table[key] for key in _TARGETS if key in table), None)
+        target = table if kind else next((table[key] for key in STEP_TARGETS if key in table), None)
         if isinstance(target, dict) and cast(Object, target).get("$kind") == "workflow":
             yield from self.node(cast(Object, target), results)
         elif kind is None:
@@ -81,7 +85,7 @@ class _Steps:
             results.add(name or str(own))
 
     def _look_up(self, path: str, results: set[str]) -> Iterator[Unfilled]:
-        if _PATH.fullmatch(path) is None:
+        if PATH.fullmatch(path) is None:
             hint = "write {{name}} or {{name.part}}: letters, digits, _ and -"
             yield Unfilled(f"{{{{{path}}}}}", hint)
             return
@@ -107,7 +111,7 @@ def _unknown(path: str, part: str, names: list[str], where: str) -> Unfilled:
 def _placeholders(value: Any) -> Iterator[str]:
     """Yield what stands between the braces in every text of a value."""
     if isinstance(value, str):
-        yield from (found[1] for found in _PLACEHOLDER.finditer(value))
+        yield from (found[1] for found in PLACEHOLDER.finditer(value))
     elif isinstance(value, dict):
         for item in cast("dict[str, Any]", value).values():
             yield from _placeholders(item)

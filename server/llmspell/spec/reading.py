@@ -6,24 +6,21 @@ any script language beyond how a key looks in its source.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from llmspell.errors import (
     SpecError,
     SpecMissing,
-    SpecUnknownKey,
     SpecUnknownPlaceholder,
     SpecUnsupportedNeed,
-    nearest,
 )
 from llmspell.schedule import Schedule
-from llmspell.spec.complaints import complaint_of, kind_of, subject_of
+from llmspell.spec.complaints import kind_of
 from llmspell.spec.declaration import (
+    STEP_TARGETS,
     AgentLimits,
     AgentSpec,
     Budget,
@@ -33,8 +30,17 @@ from llmspell.spec.declaration import (
     Needs,
     SpellSpec,
 )
+from llmspell.spec.fields import (
+    UNGRANTED,
+    build,
+    check_keys,
+    read_list,
+    read_schema,
+    read_section,
+)
+from llmspell.spec.origin import Origin
 from llmspell.spec.placeholders import unfilled
-from llmspell.spec.shorthand import ShorthandError, completions_in, to_schema
+from llmspell.spec.shorthand import completions_in
 from llmspell.values import JSON, FunctionRef, Object
 
 MAX_STEPS = 200
@@ -46,39 +52,10 @@ _SPELL_ONLY_RENAMES = {"params": "input"}
 _STEP_KEYS = frozenset(
     {"agent", "tool", "spell", "workflow", "prompt", "input", "args", "name", "tools"}
 )
-_UNGRANTED = frozenset({"net", "secrets", "files"})
-"""Needs that are understood, and refused: no hint offers them."""
-_STEP_TARGETS = ("agent", "tool", "spell", "workflow")
 _WORKFLOW_KEYS = {
     "sequential": frozenset({"type", "name", "description", "steps"}),
     "parallel": frozenset({"type", "name", "description", "steps", "branches", "limit"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The file a declaration came from, to point into."""
-
-    file: str
-    source: str = ""
-
-    def where(self, line: int, key: str | None = None) -> str:
-        """Return `file:line`; the line of `key` when it stands at or after `line`."""
-        if key is not None:
-            pattern = re.compile(
-                rf"(?<![\w.])(?:{re.escape(key)}|\[[\"']{re.escape(key)}[\"']\])\s*="
-            )
-            for number, text in enumerate(self.source.splitlines(), 1):
-                if number >= line and pattern.search(text.split("--")[0]):
-                    return f"{self.file}:{number}"
-        return f"{self.file}:{line}" if line else self.file
-
-    def where_text(self, line: int, text: str) -> str:
-        """Return `file:line` of the first line from `line` on that holds `text`; else of `line`."""
-        for number, found in enumerate(self.source.splitlines(), 1):
-            if number >= line and text in found:
-                return f"{self.file}:{number}"
-        return self.where(line)
 
 
 def constructor(kind: str, declaration: Object) -> str:
@@ -184,10 +161,10 @@ def _spell(kind: Any, fields: Object, line: int, origin: Origin, default_name: s
         ("schedule", Schedule),
     ):
         if name in fields:
-            fields[name] = _section(model, fields[name], f"{name} of {what}", line, origin)
+            fields[name] = read_section(model, fields[name], f"{name} of {what}", line, origin)
     if "examples" in fields:
         fields["examples"] = [
-            _section(Example, item, f"examples of {what}", line, origin)
+            read_section(Example, item, f"examples of {what}", line, origin)
             for item in read_list(fields["examples"], "examples", what, line, origin)
         ]
     everything = {**fields, "kind": kind, "line": line, "complete": complete}
@@ -208,7 +185,7 @@ def _agent(fields: Object, line: int, origin: Origin) -> AgentSpec:
     what = "Agent.create"
     check_keys(fields, set(AgentSpec.model_fields), what, line, origin)
     if "limits" in fields:
-        fields["limits"] = _section(
+        fields["limits"] = read_section(
             AgentLimits, fields["limits"], f"limits of {what}", line, origin
         )
     if fields.get("output") is not None:
@@ -336,10 +313,10 @@ def _check_step(step: JSON, what: str, line: int, origin: Origin) -> None:
         _castable(table, "steps", what, line, origin)
         return
     check_keys(table, set(_STEP_KEYS), f"a step of {what}", line, origin)
-    targets = [key for key in _STEP_TARGETS if key in table]
+    targets = [key for key in STEP_TARGETS if key in table]
     if len(targets) != 1:
         raise SpecError(
-            f"a step of {what} needs exactly one of {', '.join(_STEP_TARGETS)}",
+            f"a step of {what} needs exactly one of {', '.join(STEP_TARGETS)}",
             where=origin.where(line),
         )
     _name(table, f"a step of {what}", line, origin)
@@ -412,44 +389,6 @@ def _target(value: JSON) -> str | Object:
     return str(table["name"]) if table.get("$kind") == "ref" else cast("str | Object", value)
 
 
-def check_keys(fields: Object, allowed: set[str], what: str, line: int, origin: Origin) -> None:
-    """Refuse keys that a declaration does not have, with a suggestion.
-
-    Raises:
-        SpecUnknownKey: With file and line.
-    """
-    for key in fields:
-        if key in allowed:
-            continue
-        if key == "create" and what.endswith(".create"):  # the table it is a function of
-            raise SpecError(
-                f"{what} is called with a colon",
-                hint=f"write {what} {{ ... }}, with a dot",
-                where=origin.where(line),
-            )
-        named = sorted(allowed - _UNGRANTED)
-        close = nearest(key, named)
-        suggestion = f"did you mean {close!r}? " if close else ""
-        raise SpecUnknownKey(
-            f"unknown key {key!r} in {what}",
-            hint=f"{suggestion}Allowed: {', '.join(named)}",
-            where=origin.where(line, key),
-        )
-
-
-def read_list(value: JSON, key: str, what: str, line: int, origin: Origin) -> list[JSON]:
-    """Return a field that is a list; one that is missing or `{}` is empty.
-
-    Raises:
-        SpecError: It is something else; with file and line.
-    """
-    if value in ({}, None):
-        return []
-    if not isinstance(value, list):
-        raise SpecError(f"'{key}' in {what} must be a list", where=origin.where(line, key))
-    return cast("list[JSON]", value)
-
-
 def _schemas(fields: Object, what: str, line: int, origin: Origin) -> None:
     if fields.get("input") is not None:
         fields["input"] = read_schema(fields["input"], "input", what, line, origin, closed=True)
@@ -461,56 +400,8 @@ def _schemas(fields: Object, what: str, line: int, origin: Origin) -> None:
         fields["output"] = read_schema(fields["output"], "output", what, line, origin, closed=False)
 
 
-def read_schema(
-    value: JSON, key: str, what: str, line: int, origin: Origin, *, closed: bool
-) -> Object:
-    """Return the JSON Schema of a field of a declaration.
-
-    Raises:
-        SpecError: It is none; with file and line.
-    """
-    try:
-        return to_schema(value, closed=closed)
-    except ShorthandError as error:
-        raise SpecError(f"'{key}' in {what}: {error}", where=origin.where(line, key)) from None
-
-
-def _section(model: type[BaseModel], value: JSON, what: str, line: int, origin: Origin) -> Any:
-    if value == []:
-        value = {}
-    key = what.split()[0]
-    if not isinstance(value, dict):
-        names = (name for name in model.model_fields if name not in _UNGRANTED)
-        raise SpecError(
-            f"{what} must be a table with names, not {kind_of(value)}",
-            hint=f"its names are: {', '.join(names)}",
-            where=origin.where(line, key),
-        )
-    fields = cast(Object, value)
-    check_keys(fields, set(model.model_fields), what, line, origin)
-    return build(model, fields, what, line, origin)
-
-
-def build(model: type[Any], fields: Object, what: str, line: int, origin: Origin) -> Any:
-    """Return a model of these fields.
-
-    Raises:
-        SpecError: A value does not fit; with file and line.
-    """
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        # Without a key the whole table is meant, which `what` begins with.
-        raise SpecError(
-            f"{subject_of(first['loc'], what)}{complaint_of(first, key)}",
-            where=origin.where(line, key or what.split()[0]),
-        ) from None
-
-
 def _grantable(needs: Needs, line: int, origin: Origin) -> None:
-    for key in sorted(_UNGRANTED):
+    for key in sorted(UNGRANTED):
         if getattr(needs, key):
             raise SpecUnsupportedNeed(
                 f"'needs.{key}' cannot be granted: this version gives spells no {key}",

@@ -11,7 +11,7 @@ from llmspell.authoring import vocabulary
 from llmspell.authoring.editor_types import render
 from llmspell.errors import SpecError, SpecUnknownKey
 from llmspell.spec.library import read_file
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import FunctionRef, Object
 from tools.generate_types import TYPES, main, outdated
 

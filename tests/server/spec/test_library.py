@@ -9,7 +9,7 @@ import pytest
 from llmspell.errors import SpecDuplicate, SpecError, SpecUnknownKey
 from llmspell.spec.declaration import SpellSpec
 from llmspell.spec.library import read_file
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import FunctionRef
 
 ORIGIN = Origin("spells/notes.lua", "")

@@ -9,8 +9,9 @@ import pytest
 from llmspell.components.workflow import run_workflow
 from llmspell.effects.effect import Cast, Effect, Parallel, Settled
 from llmspell.errors import SpecUnknownPlaceholder, TemplateError
+from llmspell.spec.origin import Origin
 from llmspell.spec.placeholders import unfilled
-from llmspell.spec.reading import Origin, read_spec
+from llmspell.spec.reading import read_spec
 from llmspell.values import Object
 
 INPUT: Object = {

@@ -13,7 +13,8 @@ from llmspell.errors import (
     SpecUnsupportedNeed,
 )
 from llmspell.spec.declaration import AgentLimits, SpellSpec
-from llmspell.spec.reading import Origin, functions_in, read_spec
+from llmspell.spec.origin import Origin
+from llmspell.spec.reading import functions_in, read_spec
 from llmspell.values import FunctionRef, Object
 
 ORIGIN = Origin("spells/brief.lua")

@@ -23,7 +23,7 @@ from llmspell.runs.record import Outcome, Run, new_run_id
 from llmspell.runtime.engine import Program
 from llmspell.security.principals import Caller, local_caller
 from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import JSON, Object
 
 NAME = "repl"

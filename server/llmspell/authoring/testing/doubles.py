@@ -17,7 +17,7 @@ from llmspell.providers.scripted import ScriptedProvider
 from llmspell.runs.castable import Castable, make_castable
 from llmspell.runtime.engine import Program
 from llmspell.spec.declaration import NAME_PATTERN, AgentSpec, SpellSpec
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.values import JSON, FunctionRef, Object
 
 ANY_MODEL = ""

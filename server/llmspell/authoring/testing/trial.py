@@ -29,7 +29,7 @@ from llmspell.runs.operations import read_operation
 from llmspell.runs.record import Outcome, Question, Run, new_run_id
 from llmspell.security.principals import Caller
 from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import Origin
+from llmspell.spec.origin import Origin
 from llmspell.state.memory import MemoryStore
 from llmspell.values import JSON, Object
 

@@ -1,4 +1,4 @@
-"""One Lua state. The only place that touches lupa, and only byte strings cross it.
+"""One Lua state through lupa, which nothing else runs Lua with; only byte strings cross it.
 
 lupa can be brought to crash or to hand out Python objects when script code runs
 under its own thread objects, callbacks or wrapped tables. None is used here:
