@@ -341,7 +341,8 @@ class LiveRun:
     def _list(self, updated_at: float) -> tuple[float, ...]:
         """Note that the store may list the run under this time soon; return where it may now."""
         listed_at = self._listed_at
-        self._listed_at = (*listed_at, updated_at)
+        if len(listed_at) < 2 or updated_at not in listed_at:  # two tell that one was cut short
+            self._listed_at = (*listed_at, updated_at)
         return listed_at
 
     def _check(self, state: RunState) -> None:

@@ -332,6 +332,21 @@ async def test_a_save_whose_end_nobody_saw_leaves_the_run_once_in_every_list(
     assert await Archive(store).live() == []
 
 
+async def test_a_disk_that_stays_full_costs_a_run_no_memory(
+    live: LiveRun, store: GatedStore
+) -> None:
+    live.enter("working")
+    store.is_full = True
+    for _ in range(5):
+        with pytest.raises(StateDiskFull):
+            await live.save()
+    store.is_full = False
+    await live.save()
+    writes, _ = store.commits[-1]
+    assert len(writes) == 4  # the record, its index, that it lives, its events
+    assert await listed(store) == ["working"]
+
+
 async def test_nothing_is_saved_of_a_run_that_was_abandoned(
     live: LiveRun, store: GatedStore
 ) -> None:
