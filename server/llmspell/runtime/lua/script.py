@@ -41,6 +41,12 @@ _REPLAY_BYTES = 1 << 20
 _REPLAY_FRACTION = 0.25
 """How much of a slice the search for an endless loop may take."""
 _REPLAY_LEAST_SECONDS = 0.05
+_REPLAY_GRACE_SECONDS = 1.0
+"""CPU time after which that search is ended if it did not end itself.
+
+Not less: the worker's start counts too, and its own alarm goes by the ticks of a processor that it
+shares.
+"""
 _FAILED = b"\x91\x92" + wire.pack(["failed"])[1:]
 _MAX_REPLIES = 1000
 """Replies one frame may be answered in."""
@@ -346,8 +352,7 @@ class LuaScript(Generic[WorkerT]):
         if self._sent is None:
             return None
         seconds = max(_REPLAY_LEAST_SECONDS, _REPLAY_FRACTION * self._limits.slice_seconds)
-        # Where the hook does not reach, in C, the worker is ended soon after.
-        limits = replace(self._limits, slice_seconds=2 * seconds)
+        limits = replace(self._limits, slice_seconds=seconds + _REPLAY_GRACE_SECONDS)
         *before, last = self._sent
         try:
             worker = self._workers.acquire(self._domain, self._limits)
