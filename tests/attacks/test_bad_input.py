@@ -24,7 +24,13 @@ from tests.support.servers import Server, make_project, running_server
 SECONDS = 20.0
 """Bound of every wait."""
 
-SETTINGS = "[limits]\nslice_seconds = 0.3\nload_seconds = 0.3\nheap_bytes = 16_777_216\n"
+SETTINGS = """
+[limits]
+slice_seconds = 0.3
+load_seconds = 0.3
+heap_bytes = 16_777_216
+log_events = 1000
+"""
 
 SPELLS = {
     # -- files that do not load

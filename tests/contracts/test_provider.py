@@ -33,6 +33,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
+SECONDS = 60
+"""Bound of every wait: the first one imports litellm, which takes a busy machine long."""
+
 SCRIPTS: dict[str, list[Object]] = {
     "text": [{"when": "(.*)", "text": "You said: {{1}} "}],
     "tools": [
@@ -71,7 +74,7 @@ class Subject:
     async def reply(
         self, model: str, *messages: Message, tools: tuple[ToolOffer, ...] = ()
     ) -> ModelReply:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             events = [event async for event in self.stream(model, *messages, tools=tools)]
         assert isinstance(events[-1], ModelReply)
         return events[-1]
@@ -95,7 +98,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 async def test_pieces_of_text_come_first_and_one_reply_that_holds_them_all_comes_last(
     subject: Subject,
 ) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         events = [event async for event in subject.stream("text")]
     *pieces, reply = events
     assert isinstance(reply, ModelReply)
@@ -167,7 +170,7 @@ async def test_a_model_that_is_not_there_is_unknown(subject: Subject) -> None:
 
 
 async def test_a_stream_may_be_closed_after_its_first_piece(subject: Subject) -> None:
-    async with asyncio.timeout(20), aclosing(subject.stream("text")) as stream:
+    async with asyncio.timeout(SECONDS), aclosing(subject.stream("text")) as stream:
         assert await anext(stream) == TextDelta("You ")
 
 

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmspell.clock import ManualClock
@@ -35,14 +36,17 @@ from llmspell.errors import (
     ModelUnknown,
 )
 from llmspell.providers.litellm import LiteLLMProvider
-from llmspell.values import loads
-from tests.support.openai_server import OpenAIServer
+from llmspell.values import JSON, Object, loads
+from tests.support.openai_server import OpenAIServer, event
 
 # litellm filters these for itself when it is imported; pytest resets filters for each test.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
+
+SECONDS = 60
+"""Bound of every wait: the first one imports litellm, which takes a busy machine long."""
 
 KEY = "sk-canary-8f3a61c07d"
 WEATHER = ToolOffer(
@@ -51,11 +55,19 @@ WEATHER = ToolOffer(
     input_schema={"type": "object", "properties": {"city": {"type": "string"}}},
 )
 
+ANTHROPIC: list[Object] = [
+    {"type": "message_start", "message": {"role": "assistant", "content": [], "usage": {}}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Cold."}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+"""An answer as Anthropic streams it."""
+
 
 @asynccontextmanager
 async def serving(**more: Any) -> AsyncGenerator[tuple[LiteLLMProvider, OpenAIServer]]:
     """A provider whose OpenAI is a server of this test."""
-    async with OpenAIServer() as server, asyncio.timeout(20):
+    async with OpenAIServer() as server, asyncio.timeout(SECONDS):
         provider = LiteLLMProvider(keys={"openai": KEY}, api_bases={"openai": server.url}, **more)
         try:
             yield provider, server
@@ -71,12 +83,12 @@ async def reply_of(
     provider: LiteLLMProvider, model: str, request: ModelRequest | None = None, **more: Any
 ) -> tuple[list[str], ModelReply]:
     pieces: list[str] = []
-    async for event in provider.stream(request or asks(), model=model, **more):
-        match event:
+    async for said in provider.stream(request or asks(), model=model, **more):
+        match said:
             case TextDelta(text=text):
                 pieces.append(text)
             case ModelReply():
-                return pieces, event
+                return pieces, said
     raise AssertionError("no reply")
 
 
@@ -144,6 +156,25 @@ async def test_a_conversation_with_calls_and_results_goes_out_in_openais_shape()
     assert (body["max_tokens"], body["temperature"]) == (50, 0.5)
 
 
+@pytest.mark.parametrize("arguments", ['{"city": "Os', [1], None])
+async def test_a_call_the_model_got_wrong_does_not_end_the_conversation(arguments: JSON) -> None:
+    wrong = ToolCall(id="c1", name="functions.weather", arguments=arguments)
+    request = asks(
+        Message(role="user", text="Oslo?"),
+        Message(role="assistant", calls=(wrong,)),
+        Message(role="tool", text="error: there is no tool", call_id="c1"),
+    )
+    async with OpenAIServer() as server, asyncio.timeout(SECONDS):
+        provider = LiteLLMProvider(keys={"anthropic": KEY}, api_bases={"anthropic": server.url})
+        server.streams["claude-sonnet-4-5"] = ANTHROPIC
+        _, reply = await reply_of(provider, "anthropic/claude-sonnet-4-5", request)
+        await provider.close()
+    assert reply.text == "Cold."
+    (called,) = server.requests[0].body["messages"][1]["content"]
+    assert called["name"] == "functions_weather"
+    assert called["input"] == {"wrong": arguments}
+
+
 async def test_an_output_schema_is_sent_as_the_response_format() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     async with serving() as (provider, server):
@@ -153,7 +184,7 @@ async def test_an_output_schema_is_sent_as_the_response_format() -> None:
 
 
 async def test_a_provider_without_response_formats_is_told_the_schema_in_words() -> None:
-    async with OpenAIServer() as server, asyncio.timeout(20):
+    async with OpenAIServer() as server, asyncio.timeout(SECONDS):
         provider = LiteLLMProvider(api_bases={"featherless_ai": server.url})
         await reply_of(provider, "featherless_ai/x", asks(output_schema={"type": "object"}))
         await provider.close()
@@ -169,10 +200,14 @@ async def test_anthropic_is_offered_a_tool_wherever_the_conversation_has_used_on
         Message(role="assistant", calls=(call,)),
         Message(role="tool", text="3 C", call_id="c1"),
     )
-    async with OpenAIServer() as server, asyncio.timeout(20):
+    async with OpenAIServer() as server, asyncio.timeout(SECONDS):
         provider = LiteLLMProvider(keys={"anthropic": KEY}, api_bases={"anthropic": server.url})
-        # The server answers in OpenAI's words, which are none here: what went out is what counts.
-        await reply_of(provider, "anthropic/claude-sonnet-4-5", request)
+        server.streams["claude-sonnet-4-5"] = ANTHROPIC
+        _, reply = await reply_of(provider, "anthropic/claude-sonnet-4-5", request)
+        assert (reply.text, reply.finish) == ("Cold.", "stop")
+        server.streams["claude-sonnet-4-5"] = ANTHROPIC[:2]
+        with pytest.raises(ModelUnavailable, match="broke off"):
+            await reply_of(provider, "anthropic/claude-sonnet-4-5", request)
         await provider.close()
     body = server.requests[0].body
     assert body["tools"], "Anthropic refuses tool results when no tool is offered"
@@ -216,6 +251,71 @@ async def test_a_vendors_error_becomes_ours_and_shows_no_key(
         assert error.data == {"retry_after": 7.0}
 
 
+@pytest.mark.parametrize("said", ["nan", "inf", "-1", "soon"])
+async def test_a_time_to_wait_that_is_none_is_left_out(said: str) -> None:
+    async with serving() as (provider, server):
+        server.retry_after = said
+        with pytest.raises(ModelRateLimit) as caught:
+            await reply_of(provider, "openai/limited")
+    assert caught.value.data == {}
+
+
+def called(index: int, id: str | None, arguments: str) -> Object:
+    """Return a piece of an answer that calls the tool `weather`."""
+    function = {"name": "weather", "arguments": arguments}
+    return {"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [event({"role": "assistant", "content": "half a "}), event({"content": "sen"})],
+        [event(called(0, "a", '{"city": "Os'))],
+    ],
+)
+async def test_an_answer_that_ends_without_saying_why_is_no_answer(events: list[Object]) -> None:
+    async with serving() as (provider, server):
+        server.streams["ends"] = events
+        with pytest.raises(ModelUnavailable, match="broke off"):
+            await reply_of(provider, "openai/ends")
+
+
+async def test_calls_of_the_same_id_are_told_apart() -> None:
+    async with serving() as (provider, server):
+        server.streams["twins"] = [
+            event(called(0, "a", '{"city": "Oslo"}')),
+            event(called(1, "a", '{"city": "Rome"}')),
+            event({}, "tool_calls"),
+        ]
+        _, reply = await reply_of(provider, "openai/twins")
+    assert [call.arguments for call in reply.calls] == [{"city": "Oslo"}, {"city": "Rome"}]
+    assert len({call.id for call in reply.calls}) == 2
+
+
+async def test_what_is_no_unicode_or_no_end_of_lists_can_still_be_kept() -> None:
+    async with serving() as (provider, server):
+        server.streams["odd"] = [
+            event({"content": "a\ud800b"}),
+            event(called(0, "c\udc00", "[" * 100_000)),
+            event(called(1, "d", '{"city": "\ud800"}')),
+            event({}, "tool_calls"),
+        ]
+        _, reply = await reply_of(provider, "openai/odd")
+    kept = msgspec.json.encode(reply)
+    assert b"a?b" in kept
+    assert reply.calls[0].arguments == "[" * 100_000
+
+
+async def test_a_provider_gives_no_tokens_back() -> None:
+    usage = {"prompt_tokens": -5_000, "completion_tokens": -1, "total_tokens": -5_001}
+    async with serving() as (provider, server):
+        server.streams["gpt-4o-mini"] = [event({"content": "x"}, "stop", usage=usage)]
+        _, reply = await reply_of(provider, "openai/gpt-4o-mini")
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (0, 0)
+    assert reply.usage.usd is not None
+    assert reply.usage.usd >= 0
+
+
 async def test_a_refused_connection_is_an_unavailable_provider() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -237,7 +337,7 @@ async def test_a_missing_key_is_found_before_the_call_and_the_hint_names_its_var
 
 
 async def test_a_server_of_ones_own_needs_no_key_and_gets_none() -> None:
-    async with OpenAIServer() as server, asyncio.timeout(20):
+    async with OpenAIServer() as server, asyncio.timeout(SECONDS):
         provider = LiteLLMProvider(api_bases={"openai": server.url})
         await reply_of(provider, "openai/text")
         await provider.close()
@@ -321,7 +421,7 @@ async def test_litellm_is_imported_at_the_first_call_and_never_writes_to_stdout(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         out, err = await process.communicate()
     assert (process.returncode, out) == (0, b""), err.decode()
     assert err.decode().split() == ["model.auth", "model.unavailable", "model.unknown"]
