@@ -43,9 +43,12 @@ def loads(text: str | bytes) -> JSON:
     """Parse JSON text.
 
     Raises:
-        ValueError: The text is not JSON (`msgspec.DecodeError`).
+        ValueError: The text is not JSON (`msgspec.DecodeError`), or nested without end.
     """
-    return _decoder.decode(text)
+    try:
+        return _decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
 
 
 def content_hash(*parts: bytes) -> str:

@@ -80,6 +80,14 @@ def test_a_section_set_in_two_places_is_merged_key_by_key(root: Path, home: Path
     }
 
 
+def test_what_does_not_go_together_though_each_source_is_right_is_named(
+    root: Path, home: Path
+) -> None:
+    write(root / "llmspell.toml", '[mcp]\ncontrol_tools = ["cast"]\n')
+    with pytest.raises(ConfigError, match=r"setting 'mcp': .*spell_search"):
+        settings(root, environment(home, LLMSPELL_MCP__CATALOGUE="search"))
+
+
 def test_a_named_file_is_read_instead_of_the_projects_own(root: Path, home: Path) -> None:
     write(root / "llmspell.toml", "[server]\nport = 2\n")
     other = write(root / "other.toml", "[limits]\ndepth = 5\n")
@@ -170,7 +178,13 @@ def test_a_variable_for_a_whole_section_beside_one_for_its_key_is_refused(
         ('[server]\nauth = "sometimes"\n', "server.auth"),
         ("[limits]\ncast_seconds = 0\n", "limits.cast_seconds"),
         ('[limits]\ncasts = "many"\n', "limits.casts"),
+        ("[limits]\nslice_seconds = inf\n", "limits.slice_seconds"),
+        ("[limits]\nusd = inf\n", "limits.usd"),
+        (f"[limits]\nheap_bytes = {10**30}\n", "limits.heap_bytes"),
+        ("[models]\ntimeout_seconds = nan\n", "models.timeout_seconds"),
         ("server = 5\n", "server"),
+        ('[providers.openai]\napi_base = "localhost:11434"\n', "providers.openai.api_base"),
+        ('[providers.openai]\napi_base = "http://[::1"\n', "providers.openai.api_base"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_by_name(
@@ -181,10 +195,53 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(
         settings(root, environment(home))
 
 
-def test_a_file_that_is_not_toml_is_refused_with_its_name(root: Path, home: Path) -> None:
-    write(root / "llmspell.toml", "[server\n")
+def test_what_lasts_is_written_in_seconds_or_as_people_do(root: Path, home: Path) -> None:
+    write(root / "llmspell.toml", '[limits]\ncast_seconds = "2h"\nheap_bytes = "32MiB"\n')
+    found = settings(root, environment(home, LLMSPELL_MODELS__TIMEOUT_SECONDS="5m"))
+    assert found.limits.cast_seconds == 7200
+    assert found.limits.heap_bytes == 32 << 20
+    assert found.models.timeout_seconds == 300
+
+
+def test_a_mistyped_key_is_named_rather_than_the_one_it_leaves_missing(
+    root: Path, home: Path
+) -> None:
+    write(root / "llmspell.toml", '[[schedules]]\nspel = "x"\n')
+    with pytest.raises(ConfigError, match=r"unknown setting 'schedules\.0\.spel'") as caught:
+        settings(root, environment(home))
+    assert "did you mean 'spell'?" in caught.value.hint
+
+
+def test_a_variable_of_several_lines_is_no_value_with_settings_behind_it(
+    root: Path, home: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"setting 'server\.port'"):
+        settings(root, environment(home, LLMSPELL_SERVER__PORT="1\nauth = 'none'"))
+
+
+@pytest.mark.parametrize("text", ["[server\n", f"port = {'1' * 5000}\n", f"a = {'[' * 5000}\n"])
+def test_a_file_that_is_not_toml_is_refused_with_its_name(
+    root: Path, home: Path, text: str
+) -> None:
+    write(root / "llmspell.toml", text)
     with pytest.raises(ConfigError, match=r"llmspell\.toml: not valid TOML"):
         settings(root, environment(home))
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 5000])
+def test_a_variable_that_no_parser_takes_is_a_wrong_value(
+    root: Path, home: Path, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"setting 'server\.port'"):
+        settings(root, environment(home, LLMSPELL_SERVER__PORT=text))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(root: Path, home: Path) -> None:
+    (root / "llmspell.toml").write_bytes(b"\xef\xbb\xbf[server]\nport = 5\n")
+    (root / "key.txt").write_bytes(b"\xef\xbb\xbfsk-canary-5f1c\r\n")
+    found = project(root, home)
+    assert found.settings.server.port == 5
+    assert found.secret("${file:key.txt}") == "sk-canary-5f1c"
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_its_name(root: Path, home: Path) -> None:
@@ -232,6 +289,16 @@ def test_a_secret_file_that_cannot_be_read_is_named(root: Path, home: Path) -> N
         project(root, home).secret("${file:absent.txt}")
 
 
+@pytest.mark.parametrize("name", ["binary.txt", "~nobody-of-this-name/key"])
+def test_a_secret_file_that_is_none_is_refused_without_its_bytes(
+    root: Path, home: Path, name: str
+) -> None:
+    (root / "binary.txt").write_bytes(b"canary\xff")
+    with pytest.raises(ConfigError, match=f"the secret file '{name}'") as caught:
+        project(root, home).secret(f"${{file:{name}}}")
+    assert "canary" not in caught.value.report()
+
+
 def test_the_environment_does_not_show_where_a_project_is_printed(root: Path, home: Path) -> None:
     assert "canary" not in repr(project(root, home, KEY="canary"))
 
@@ -253,6 +320,8 @@ def test_a_named_project_that_does_not_exist_is_an_error_that_says_how_to_make_i
     with pytest.raises(ConfigError, match="does not exist") as caught:
         open_project(tmp_path / "absent", environ=environment(home))
     assert "llmspell init" in caught.value.hint
+    with pytest.raises(ConfigError, match="does not exist"):
+        open_project(environ=environment(home, LLMSPELL_PROJECT=str(tmp_path / "absent")))
 
 
 def test_state_lies_in_the_project_unless_it_is_named(
@@ -269,9 +338,17 @@ def test_the_variable_that_names_a_settings_file_is_read(root: Path, home: Path)
     assert project(root, home, LLMSPELL_CONFIG=str(file)).settings.limits.depth == 5
 
 
-def test_the_network_is_refused_only_by_zero(root: Path, home: Path) -> None:
+def test_the_network_is_refused_by_zero(root: Path, home: Path) -> None:
     assert project(root, home).allow_network
     assert not project(root, home, LLMSPELL_ALLOW_NETWORK="0").allow_network
+
+
+@pytest.mark.parametrize("text", ["false", "no", "off", "2"])
+def test_a_word_that_may_mean_no_network_is_not_taken_for_yes(
+    root: Path, home: Path, text: str
+) -> None:
+    with pytest.raises(ConfigError, match="LLMSPELL_ALLOW_NETWORK is 0 or 1"):
+        project(root, home, LLMSPELL_ALLOW_NETWORK=text)
 
 
 # --- runs and schedules

@@ -7,7 +7,8 @@ clients sent is kept in `requests`. Every path is taken for `/v1/chat/completion
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ _FAILURES: dict[str, tuple[str, str, Object]] = {
     "forbidden": ("403 Forbidden", "", {"code": "forbidden", "message": "not for you"}),
     "limited": (
         "429 Too Many Requests",
-        "Retry-After: 7\r\n",
+        "Retry-After: SECONDS\r\n",
         {"code": "rate_limit_exceeded", "message": "slow down"},
     ),
     "broken": ("500 Internal Server Error", "", {"code": None, "message": "boom"}),
@@ -73,6 +74,10 @@ class OpenAIServer:
     """Set once a request for model `stall` has been sent its first words."""
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the client of a stalled request has closed its connection."""
+    streams: dict[str, Sequence[Object]] = field(default_factory=dict[str, Sequence[Object]])
+    """What further models answer, by name: the events of a stream, which then ends."""
+    retry_after: str = "7"
+    """What model `limited` says."""
     url: str = ""
 
     async def __aenter__(self) -> Self:
@@ -110,6 +115,7 @@ class OpenAIServer:
         if model in _FAILURES:
             status, headers, error = _FAILURES[model]
             key = request.headers["authorization"].removeprefix("Bearer ")
+            headers = headers.replace("SECONDS", self.retry_after)
             error = {"type": "error", "param": None} | error
             error["message"] = str(error["message"]).replace("KEY", key)
             writer.write(_response(status, dumps({"error": error}), headers))
@@ -120,8 +126,10 @@ class OpenAIServer:
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                 b"Transfer-Encoding: chunked\r\n\r\n"
             )
-            for number, event in enumerate(_events(model, request.body)):
-                writer.write(_chunk(f"data: {dumps(event)}\n\n"))
+            events = self.streams.get(model) or _events(model, request.body)
+            for number, said in enumerate(events):
+                text = json.dumps(said | {"model": model})  # also what is no Unicode
+                writer.write(_chunk(f"data: {text}\n\n"))
                 if model == "stall" and number == 2:
                     await writer.drain()
                     self.stalled.set()
@@ -189,13 +197,14 @@ def _completion(model: str, body: Object) -> Object:
     return head | {"choices": [choice], "usage": USAGE}
 
 
-def _events(model: str, body: Object) -> Iterator[Object]:
+def event(delta: Object, finish: str | None = None, **more: Any) -> Object:
+    """Return an event of a stream with a piece of the answer."""
     head: Object = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
-    head["model"] = model
+    head["choices"] = [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return head | more
 
-    def event(delta: Object, finish: str | None = None) -> Object:
-        return head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
+def _events(model: str, body: Object) -> Iterator[Object]:
     message, finish = _message(model, body)
     yield event({"role": "assistant", "content": ""})
     for word in str(message["content"] or "").split(" "):
@@ -212,4 +221,4 @@ def _events(model: str, body: Object) -> Iterator[Object]:
     yield event({}, finish)
     options: Object = body.get("stream_options") or {}
     if options.get("include_usage"):
-        yield head | {"choices": [], "usage": USAGE}
+        yield event({}, choices=[], usage=USAGE)

@@ -81,6 +81,12 @@ class Schema:
         Args:
             first_only: Stop at the first, in time that does not grow with their number.
         """
+        try:
+            return self._problems(value, first_only=first_only)
+        except ValueError as error:  # of the validator's library: too deep, or no Unicode
+            return [Problem("", f"it cannot be checked: {error}")]
+
+    def _problems(self, value: JSON, *, first_only: bool) -> list[Problem]:
         if first_only:
             try:
                 self._validator.validate(value)

@@ -1,6 +1,6 @@
 """The workflow interpreter: a driver that casts the steps of a workflow.
 
-A workflow is data (`spec.reading` checks its shape); this gives it its meaning,
+A workflow is data (`spec.workflows` checks its shape); this gives it its meaning,
 for every script language. Sans-I/O, as the agent loop is.
 
 What a step is given, when it has neither `prompt` nor `input` nor `args`:
@@ -39,7 +39,7 @@ def run_workflow(node: Object, input: JSON) -> Generator[Effect, Any, JSON]:
     results, in their order; the first failure cancels the others.
 
     Args:
-        node: A `Workflow.*` declaration that `spec.reading.check_workflow` has passed.
+        node: A `Workflow.*` declaration that `spec.workflows.check_workflow` has passed.
         input: What the workflow was cast with.
 
     Raises:

@@ -6,23 +6,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from llmspell.config.section import Section
+from llmspell.config.section import Bytes, Seconds, Section
 
 
 class LimitSettings(Section):
     """`[limits]`: what one cast may use. Every limit has a finite default."""
 
-    cast_seconds: float = Field(
+    cast_seconds: Seconds = Field(
         default=3600.0, gt=0, description="Longest time a cast may take in all."
     )
-    slice_seconds: float = Field(
+    slice_seconds: Seconds = Field(
         default=2.0, gt=0, description="CPU time a script may take before it gives way."
     )
-    cpu_seconds: float = Field(default=60.0, gt=0, description="CPU time of one cast in all.")
-    load_seconds: float = Field(
+    cpu_seconds: Seconds = Field(default=60.0, gt=0, description="CPU time of one cast in all.")
+    load_seconds: Seconds = Field(
         default=2.0, gt=0, description="CPU time the top level of a file may take."
     )
-    heap_bytes: int = Field(default=64 << 20, ge=4 << 20, description="Lua heap of one cast.")
+    heap_bytes: Bytes = Field(
+        default=64 << 20, ge=4 << 20, le=1 << 40, description="Lua heap of one cast."
+    )
     input_bytes: int = Field(
         default=4 << 20, gt=0, le=4 << 20, description="Largest input, as JSON."
     )
@@ -80,7 +82,7 @@ class RuntimeSettings(Section):
         ge=0,
         description="Workers kept for the next cast of the same spell by the same principal.",
     )
-    warm_seconds: float = Field(default=30.0, gt=0, description="How long such a worker is kept.")
+    warm_seconds: Seconds = Field(default=30.0, gt=0, description="How long such a worker is kept.")
     worker_casts: int = Field(
         default=1000, gt=0, description="Casts a worker serves before it is replaced."
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from urllib.parse import urlsplit
 
-from llmspell.config.section import Section
+from pydantic import Field, field_validator
+
+from llmspell.config.section import Seconds, Section
 
 
 class ModelSettings(Section):
@@ -17,7 +19,7 @@ class ModelSettings(Section):
         default_factory=dict[str, str],
         description='Names spells may use instead of a model, e.g. smart = "anthropic/...".',
     )
-    timeout_seconds: float = Field(
+    timeout_seconds: Seconds = Field(
         default=120.0, gt=0, description="Longest time one model call may take."
     )
     worst_usd_per_million_tokens: float | None = Field(
@@ -37,3 +39,15 @@ class ProviderSettings(Section):
     api_base: str = Field(
         default="", description="Base URL of an OpenAI-compatible or local server."
     )
+
+    @field_validator("api_base")
+    @classmethod
+    def _is_a_url(cls, base: str) -> str:
+        try:
+            parts = urlsplit(base)
+            is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_url = False
+        if base and not is_url:
+            raise ValueError("must be an http or https URL, as http://localhost:11434")
+        return base

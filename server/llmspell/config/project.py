@@ -26,6 +26,10 @@ from llmspell.values import Object
 
 ENVIRONMENT_PREFIX = "LLMSPELL_"
 _RESERVED = frozenset({"PROJECT", "STATE", "CONFIG", "FAILPOINT", "ALLOW_NETWORK"})
+_UTF8 = "utf-8-sig"
+"""Some editors write a byte order mark, which is no part of the text."""
+_NOT_TOML = (ValueError, RecursionError)
+"""Mostly `TOMLDecodeError`; but also what an integer of 5000 digits or lists in lists come to."""
 _REFERENCE = re.compile(r"^\$\{(env|file):([^}]+)\}$")
 
 
@@ -67,11 +71,12 @@ class Project(BaseModel):
         if kind == "env":
             return self.environment.get(name, "")
         try:
-            return (self.root / Path(name).expanduser()).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                f"the secret file {name!r} cannot be read: {error.strerror}"
-            ) from None
+            return (self.root / Path(name).expanduser()).read_text(encoding=_UTF8).strip()
+        except UnicodeDecodeError:
+            raise ConfigError(f"the secret file {name!r} is not UTF-8") from None
+        except (OSError, RuntimeError) as error:  # the latter: of whom there is no home
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"the secret file {name!r} cannot be read: {reason}") from None
 
     def secrets(self) -> list[str]:
         """Return what must not be shown: providers' keys, and what the environment calls a secret.
@@ -89,9 +94,10 @@ class Project(BaseModel):
 def _parse(text: str) -> Any:
     """Read an environment value as TOML does; a bare word is a string."""
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"v = {text}")
+    except _NOT_TOML:
         return text
+    return found["v"] if len(found) == 1 else text  # several lines, which are no one value
 
 
 def _merge(base: Object, extra: Mapping[str, Any]) -> Object:
@@ -130,11 +136,11 @@ def _from_environment(environ: Mapping[str, str]) -> Object:
 
 def _read(path: Path) -> Object:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        return tomllib.loads(path.read_text(encoding=_UTF8))
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
+    except _NOT_TOML as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -164,7 +170,9 @@ _ITEMS: dict[str, type[BaseModel]] = {
 
 
 def _explain(error: ValidationError, origin: str) -> ConfigError:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A name that is written wrong explains one that is missing.
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     location = first["loc"]
     name = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
@@ -176,6 +184,14 @@ def _explain(error: ValidationError, origin: str) -> ConfigError:
         )
     message = str(first["msg"]).removeprefix("Value error, ")
     return ConfigError(f"{origin}: setting {name!r}: {message}")
+
+
+def _is_network_allowed(environ: Mapping[str, str]) -> bool:
+    name = f"{ENVIRONMENT_PREFIX}ALLOW_NETWORK"
+    text = environ.get(name) or "1"
+    if text not in ("0", "1"):  # whoever means to switch it off must not be taken for another
+        raise ConfigError(f"environment: {name} is 0 or 1, not {text!r}")
+    return text == "1"
 
 
 def load_settings(
@@ -206,12 +222,17 @@ def load_settings(
     sources.append(("command line", dict(flags or {})))
     merged: Object = {}
     for origin, values in sources:
-        try:
-            Settings.model_validate(values)
-        except ValidationError as error:
-            raise _explain(error, origin) from None
+        _validated(values, origin)
         merged = _merge(merged, values)
-    return Settings.model_validate(merged)
+    # Each may be right by itself, and two of them not go together.
+    return _validated(merged, " and ".join(origin for origin, values in sources if values))
+
+
+def _validated(values: Object, origin: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, origin) from None
 
 
 def open_project(
@@ -237,7 +258,7 @@ def open_project(
     """
     env = dict(os.environ if environ is None else environ)
     root = bridge.find_project(str(project) if project else None, Path.cwd(), env)
-    if project is not None and not root.is_dir():
+    if (project or env.get("LLMSPELL_PROJECT")) and not root.is_dir():
         raise ConfigError(
             f"the project directory {str(root)!r} does not exist",
             hint=f"make it with: llmspell init {root}",
@@ -251,5 +272,5 @@ def open_project(
         state=bridge.state_directory(root, str(state) if state else None, env),
         settings=settings,
         environment=env,
-        allow_network=env.get("LLMSPELL_ALLOW_NETWORK", "1") != "0",
+        allow_network=_is_network_allowed(env),
     )

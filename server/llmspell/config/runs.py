@@ -92,7 +92,7 @@ class StateSettings(Section):
 class OwnerSettings(Section):
     """`[owner]`: the process that owns the state directory."""
 
-    idle_seconds: float = Field(
+    idle_seconds: Seconds = Field(
         default=600.0,
         gt=0,
         description="An auto-started owner ends after this long without anybody.",

@@ -19,4 +19,6 @@ Bytes = Annotated[int, BeforeValidator(bytes_of)]
 class Section(BaseModel):
     """One section of the settings: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )

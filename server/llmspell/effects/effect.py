@@ -31,7 +31,7 @@ class Cast:
     """Cast something: a spell, agent, tool or workflow. Result: its output, a JSON value."""
 
     target: str | Object
-    """A published name, or an inline declaration (see `spec.parse_declaration`)."""
+    """A published name, or an inline declaration (see `spec.reading`)."""
     input: JSON
     label: str = ""
     """Name of the step or tool call this is, for the log."""

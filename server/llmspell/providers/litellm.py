@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -25,7 +26,7 @@ from llmspell.effects.messages import (
     ToolOffer,
     Usage,
 )
-from llmspell.errors import ModelAuth, ModelTimeout, ModelUnknown
+from llmspell.errors import ModelAuth, ModelTimeout, ModelUnavailable, ModelUnknown
 from llmspell.providers.litellm_errors import model_error
 from llmspell.security.redaction import Redactor
 from llmspell.values import JSON, Object, dumps, loads
@@ -36,6 +37,10 @@ _ENVIRONMENT = {
     "LITELLM_LOG": "ERROR",
 }
 _NO_KEY_NEEDED = "none"  # the OpenAI client refuses to be made without any
+
+# Of the names of tools, what OpenAI and Anthropic accept.
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME = 64
 
 _FINISHES = {
     "length": "length",
@@ -88,6 +93,7 @@ class LiteLLMProvider:
             ModelAuth: There is no key (found before the call), or it was refused.
             ModelRateLimit: `data["retry_after"]` is in seconds when the provider said so.
             ModelTimeout: The answer was not whole after `timeout_seconds`.
+            ModelUnavailable: The provider cannot be reached, is overloaded, or stopped half-way.
             ModelError: Anything else, by its code.
         """
         litellm = await self._imported()
@@ -102,11 +108,13 @@ class LiteLLMProvider:
                 # go off, while the consumer of this generator is at work.
                 async with self._waiting(model, deadline):
                     chunk = await anext(chunks, None)
+                    text = "" if chunk is None else answer.take(chunk)
                 if chunk is None:
                     break
-                text = answer.take(chunk)
                 if text:
                     yield TextDelta(text)
+            if not _is_whole(chunks):
+                raise ModelUnavailable(f"the answer of {model!r} broke off before its end")
         finally:
             await chunks.aclose()
         yield answer.reply(_price(litellm, answer.usage, model, provider))
@@ -213,7 +221,7 @@ class _Answer:
         self._finish = _FINISHES.get(choice.finish_reason, self._finish)
         for part in choice.delta.tool_calls or ():
             self._take_call(part)
-        text = choice.delta.content or ""
+        text = _valid(choice.delta.content or "")
         self._text.append(text)
         return text
 
@@ -231,26 +239,40 @@ class _Answer:
 
     def reply(self, usd: float | None) -> ModelReply:
         """Return the whole answer."""
-        calls = tuple(
-            ToolCall(
-                id=call["id"] or f"call_{number}",
-                name=call["name"],
-                arguments=_parsed(call["arguments"]),
-            )
-            for number, call in enumerate(self._calls, 1)
-        )
+        calls: dict[str, ToolCall] = {}
+        for number, call in enumerate(self._calls, 1):
+            own = _valid(call["id"]) or f"call_{number}"
+            while own in calls:  # each result names the one call it belongs to
+                own += "_"
+            arguments = _parsed(_valid(call["arguments"]))
+            calls[own] = ToolCall(id=own, name=_valid(call["name"]), arguments=arguments)
         return ModelReply(
             text="".join(self._text),
-            calls=calls,
+            calls=tuple(calls.values()),
             finish=cast(Any, "tool_calls" if calls else self._finish),
             usage=Usage(
-                input_tokens=getattr(self.usage, "prompt_tokens", 0) or 0,
-                output_tokens=getattr(self.usage, "completion_tokens", 0) or 0,
+                # A number below 0 would give back what others have spent.
+                input_tokens=max(0, getattr(self.usage, "prompt_tokens", 0) or 0),
+                output_tokens=max(0, getattr(self.usage, "completion_tokens", 0) or 0),
                 calls=1,
                 usd=usd,
             ),
             model=self._model,
         )
+
+
+def _is_whole(chunks: Any) -> bool:
+    """Return whether the provider said why its answer ended.
+
+    Where it did not, as a proxy between hung up, litellm ends the answer with a reason of its own.
+    """
+    said = ("received_finish_reason", "intermittent_finish_reason")
+    return any(getattr(chunks, name, True) for name in said)
+
+
+def _valid(text: str) -> str:
+    """Return text without lone surrogates, which JSON can name and UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _import_litellm() -> Any:
@@ -290,17 +312,23 @@ def _message(message: Message) -> Object:
     sent: Object = {"role": message.role, "content": message.text}
     if message.calls:
         sent["content"] = message.text or None  # litellm puts words of its own into an empty text
-        sent["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": _unparsed(call.arguments)},
-            }
-            for call in message.calls
-        ]
+        sent["tool_calls"] = [_call(call) for call in message.calls]
     if message.call_id is not None:
         sent["tool_call_id"] = message.call_id
     return sent
+
+
+def _call(call: ToolCall) -> Object:
+    """Return a call of the conversation as it is sent.
+
+    One that the model got wrong stands there too, with the error it got for it; but no vendor
+    takes such a name, and some no other arguments than an object.
+    """
+    name = _NOT_IN_NAMES.sub("_", call.name)[:_LONGEST_NAME] or "unknown"
+    said: JSON = call.arguments
+    arguments = dumps(said if isinstance(said, dict) else {"wrong": said})
+    function = {"name": name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _offer(offer: ToolOffer) -> Object:
@@ -321,10 +349,6 @@ def _parsed(arguments: str) -> JSON:
         return arguments
 
 
-def _unparsed(arguments: JSON) -> str:
-    return arguments if isinstance(arguments, str) else dumps(arguments)
-
-
 def _price(litellm: Any, usage: Any, model: str, provider: str) -> float | None:
     """Return what an answer cost in USD, or None when litellm has no price for the model."""
     if usage is None:
@@ -335,4 +359,4 @@ def _price(litellm: Any, usage: Any, model: str, provider: str) -> float | None:
         )
     except Exception:  # a bare Exception among others; without a price the cost is unknown
         return None
-    return float(read + written)
+    return max(0.0, float(read + written))

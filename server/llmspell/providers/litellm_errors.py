@@ -6,6 +6,7 @@ does not import litellm.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import cast
@@ -68,7 +69,7 @@ def model_error(error: Exception, model: str, redactor: Redactor) -> ModelError:
     broken = next((cause for cause in chain if _is_network(cause)), None)
     if broken is not None:
         # litellm calls a refused connection an internal server error.
-        reason = redactor.redact(str(broken))
+        reason = redactor.redact(str(broken))[:_MAX_MESSAGE_CHARS]
         return ModelUnavailable(f"the provider of {model!r} cannot be reached: {reason}")
     kind = _kind(error, chain)
     data: Object = {}
@@ -129,7 +130,9 @@ def _retry_after(chain: list[BaseException]) -> float | None:
             text = headers.get("retry-after") if headers is not None else None
             if text is not None:
                 try:
-                    return float(text)
+                    seconds = float(text)
                 except ValueError:
                     continue  # a date
+                if 0 <= seconds < math.inf:  # false for NaN too
+                    return seconds
     return None

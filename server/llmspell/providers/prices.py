@@ -101,10 +101,10 @@ class Prices:
 
 
 def _is_local(base: str) -> bool:
-    host = urlsplit(base).hostname or ""
     try:
+        host = urlsplit(base).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name
+    except ValueError:  # a name, or no URL
         return False
 
 

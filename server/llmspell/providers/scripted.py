@@ -20,7 +20,6 @@ conversations there are at once.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ from llmspell.effects.messages import (
     ToolCall,
     Usage,
 )
-from llmspell.errors import CATALOGUE, ModelBadRequest, ModelError, ModelUnknown
+from llmspell.errors import CATALOGUE, ModelBadRequest, ModelError, ModelUnknown, nearest
 from llmspell.values import JSON, Object, canonical, loads
 
 ECHO = "echo"
@@ -201,8 +200,8 @@ def _parse_step(item: JSON, what: str) -> Step:
         known = Step.__struct_fields__
         for key in cast(Object, item):
             if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                suggestion = f"did you mean {close[0]!r}? " if close else ""
+                close = nearest(key, known)
+                suggestion = f"did you mean {close!r}? " if close else ""
                 raise ModelBadRequest(
                     f"{what}: unknown key {key!r}",
                     hint=f"{suggestion}Allowed: {', '.join(sorted(known))}",

@@ -9,9 +9,10 @@ import socket
 import time
 from contextlib import suppress
 
-from llmspell.errors import LimitWallClock, LlmspellError, OutputTooLarge, WorkerDied
+from llmspell.errors import LimitBusy, LimitWallClock, LlmspellError, OutputTooLarge, WorkerDied
 from llmspell.runtime import wire
 from llmspell.runtime.engine import ScriptLimits
+from llmspell.runtime.workers import busy
 
 _START_SECONDS = 30.0
 """How long a fork may take before the worker counts as dead: import time and a loaded machine."""
@@ -48,6 +49,7 @@ class Channel:
         self._received = bytearray()
         self._has_moved = False
         self._is_late = False
+        self._is_lost = False
         self._reply: asyncio.Future[bytes] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._began_at = 0.0
@@ -79,6 +81,13 @@ class Channel:
         self._born.set()
         if self.is_closed:
             self._kill()
+        elif self._is_lost:
+            self._lost()
+
+    def not_forked(self, number: int) -> None:
+        """Take note that no process serves this channel, for the reason of this error number."""
+        self._error = not_forked(number)  # `birth` raises it
+        self._born.set()
 
     def begin(
         self, limits: ScriptLimits, name: str, program: bytes, *, hook_seconds: float = 0.0
@@ -114,6 +123,7 @@ class Channel:
         """Send a frame and return the reply. After any failure the worker is gone.
 
         Raises:
+            LimitBusy: The worker could not be forked.
             LimitWallClock: The script did not give way in time.
             OutputTooLarge: The reply is larger than allowed.
             WorkerDied: The worker ended by itself.
@@ -123,13 +133,14 @@ class Channel:
         if self.is_closed:
             raise WorkerDied("the script was ended", where=self._name)
         reply = self._reply = self._loop.create_future()
+        self._has_moved = self._is_late = False
+        self._began_at = time.monotonic()
         self._unsent += wire.packet(wire.FRAME, frame)
         self._write()
         try:
             if not self._born.is_set():
-                await self.birth()  # the script's own time begins when it has a process
-            self._has_moved = self._is_late = False
-            self._began_at = time.monotonic()
+                await self.birth()
+                self._began_at = time.monotonic()  # its own time begins when it has a process
             if self._alarm is None:
                 self._set_alarm(self._limits.slice_seconds)
             return await reply
@@ -144,6 +155,7 @@ class Channel:
         """Return once the worker is forked.
 
         Raises:
+            LimitBusy: It could not be.
             WorkerDied: It takes too long.
         """
         try:
@@ -151,6 +163,8 @@ class Channel:
                 await self._born.wait()
         except TimeoutError:
             raise WorkerDied("no worker process came up", where=self._name) from None
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Kill the worker and free what it held. Closing twice is no error."""
@@ -255,6 +269,11 @@ class Channel:
 
     def _lost(self) -> None:
         """Take note that the worker is gone."""
+        if not self._born.is_set():
+            self._is_lost = True  # the zygote says in a moment whether there was one
+            return
+        if self._error is not None:
+            return
         limit = self._limits.slice_seconds + _GRACE_SECONDS
         if self._reply is not None and time.monotonic() - self._began_at >= limit:
             self._fail(self._took_too_long())  # its own clock was first: this process stood still
@@ -292,6 +311,11 @@ class Channel:
         received.clear()
         self.cpu_us = max(self.cpu_us, cpu_us)
         self._reply.set_result(frame)
+
+
+def not_forked(number: int) -> LimitBusy:
+    """Return the error of a worker that could not be forked, by the number of the reason."""
+    return busy(f"no further worker can be forked now: {os.strerror(number)}")
 
 
 def _cpu_clock(pid: int) -> int:

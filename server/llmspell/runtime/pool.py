@@ -10,16 +10,19 @@ killed after use.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from llmspell.errors import LimitBusy
-from llmspell.runtime.channel import Channel
+from llmspell.runtime.channel import Channel, not_forked
 from llmspell.runtime.engine import ScriptLimits
 from llmspell.runtime.spawner import Spawner
-from llmspell.runtime.workers import Domain
+from llmspell.runtime.workers import Domain, busy, closed
 
-_RETRY_SECONDS = 1
+_log = logging.getLogger(__name__)
+
 _BASE_BYTES = 256 << 20
 """Address space of the interpreter itself, with room to spare."""
 _END_SECONDS = 0.05
@@ -100,15 +103,15 @@ class Pool:
         if is_reserved:
             self._reserved -= 1
         if self._is_closed:
-            raise LimitBusy("the script engine is closed", hint="")
+            raise closed()
         room = room_for(limits)
         self._room_bytes = max(self._room_bytes, room)
         channel = self._take_warm(domain, room) if domain is not None else None
         if channel is None:
             if len(self._active) >= self._limits.total:
-                raise LimitBusy(
+                raise busy(
                     f"{self._limits.total} scripts have a worker, which is the limit",
-                    data={"retry_after": _RETRY_SECONDS, "limit": "limits.workers"},
+                    limit="limits.workers",
                 )
             self._drop_useless(room)
             channel = self._idle.popleft() if self._idle else self._fork()
@@ -221,18 +224,23 @@ class Pool:
     def _fork(self) -> Channel:
         if self._warm and len(self._active) + len(self._warm) >= self._limits.total:
             self._retire_oldest()
-        for _ in range(2):
-            if self._spawner is None or not self._spawner.is_alive:
-                if self._spawner is not None:
-                    self._ended.append(self._spawner)
-                self._spawner = Spawner(asyncio.get_running_loop())
+        try:
+            spawner = self._living_spawner()
             try:
-                return self._spawner.fork(self._room_bytes)
-            except BlockingIOError:
-                break
-            except OSError:
-                self._spawner.disconnect()  # it ended unexpectedly: start another
-        raise LimitBusy("no further worker can be forked now", data={"retry_after": _RETRY_SECONDS})
+                return spawner.fork(self._room_bytes)
+            except ConnectionError:  # it ended unexpectedly: another takes its place
+                spawner.disconnect()
+                return self._living_spawner().fork(self._room_bytes)
+        except OSError as error:
+            raise not_forked(error.errno or errno.EAGAIN) from None
+
+    def _living_spawner(self) -> Spawner:
+        if self._spawner is None or not self._spawner.is_alive:
+            if self._spawner is not None:
+                self._ended.append(self._spawner)
+                self._spawner = None
+            self._spawner = Spawner(asyncio.get_running_loop())
+        return self._spawner
 
     def _drop_useless(self, room: int) -> None:
         """Forget the idle workers that have ended, and end those whose jail is too small."""
@@ -251,5 +259,8 @@ class Pool:
             return
         self._drop_useless(self._room_bytes)
         room = self._limits.total - len(self._active) - len(self._warm)
-        while len(self._idle) < min(self._limits.idle, room):
-            self._idle.append(self._fork())
+        try:
+            while len(self._idle) < min(self._limits.idle, room):
+                self._idle.append(self._fork())
+        except LimitBusy as error:  # who needs one before the next attempt is told
+            _log.debug("no worker is kept ready: %s", error)

@@ -20,12 +20,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from llmspell.errors import LimitBusy
+from llmspell.runtime.workers import busy, closed
 
 PATIENCE_SECONDS = 0.01
 """How long a script waits for a processor before it computes beside those that have them all."""
-
-_RETRY_SECONDS = 1
 
 
 class Slots:
@@ -73,7 +71,7 @@ class Slots:
             LimitBusy: Too many new scripts wait already.
         """
         if self._is_closed:
-            raise LimitBusy("the script engine is closed", hint="")
+            raise closed()
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -86,9 +84,9 @@ class Slots:
             self._held.append(now)
             return now
         if is_full:
-            raise LimitBusy(
+            raise busy(
                 f"{len(self._new)} casts wait for their turn, which is the limit",
-                data={"retry_after": _RETRY_SECONDS, "limit": "limits.queue"},
+                limit="limits.queue",
             )
         queue = self._new if is_new else self._under_way
         waiter = _Waiter(loop.create_future(), now + PATIENCE_SECONDS)
@@ -146,7 +144,7 @@ class Slots:
             self._timer.cancel()
         for waiter in (*self._under_way, *self._new):
             if not waiter.slot.done():
-                waiter.slot.set_exception(LimitBusy("the script engine is closed", hint=""))
+                waiter.slot.set_exception(closed())
         self._under_way.clear()
         self._new.clear()
 

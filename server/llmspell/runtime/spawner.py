@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -23,7 +24,11 @@ def _environment() -> dict[str, str]:
 
 
 class Spawner:
-    """The process that forks, and the channels whose fork is under way."""
+    """The process that forks, and the channels whose fork is under way.
+
+    Raises:
+        OSError: It cannot be started: there is no room for a process or a descriptor.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -31,17 +36,21 @@ class Spawner:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._control = ours
-        with theirs:
-            # -P: a module lying in the working directory must not be taken for a library.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "llmspell.runtime.zygote", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                # -P: a module lying in the working directory must not be taken for a library.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "llmspell.runtime.zygote", str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    cwd="/",
+                    env=_environment(),
+                    start_new_session=True,
+                )
+        except OSError:
+            ours.close()
+            raise
         self.is_alive = True
         loop.add_reader(ours, self._read)
 
@@ -52,8 +61,9 @@ class Spawner:
             room_bytes: Address space the worker may use.
 
         Raises:
-            BlockingIOError: More forks are on order than can be queued.
-            OSError: The zygote is gone.
+            ConnectionError: The zygote is gone.
+            OSError: More forks are on order than can be queued, or this process has no room for a
+                further descriptor.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -76,11 +86,15 @@ class Spawner:
             return
         except OSError:
             message, descriptors = b"", []
-        if not message or not descriptors:
+        if not message:
             self.disconnect()  # its workers ended with it
             return
         (pid,) = wire.FORKED.unpack(message)
-        self._pending.popleft().forked(pid, descriptors[0])
+        channel = self._pending.popleft()
+        if descriptors:
+            channel.forked(pid, descriptors[0])
+        else:  # without one that was sent, it is this process that has no room for it
+            channel.not_forked(-pid if pid < 0 else errno.EMFILE)
 
     def disconnect(self) -> None:
         """Close the control socket: the zygote ends its workers, then itself."""

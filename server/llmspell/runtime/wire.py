@@ -55,7 +55,8 @@ LINE_HOOK = -1.0
 ROOM = struct.Struct("<Q")
 """The first bytes to a worker: the address space it may use, in bytes."""
 FORKED = struct.Struct("<i")
-"""What the zygote sends for each fork: a process id; its pidfd is attached."""
+"""What the zygote sends for each worker ordered: its process id, with its pidfd attached; or, where
+it could not be forked, the negative number of the error."""
 FRAME_EXTRA = 64
 """What a frame may be longer than the largest message, for its own list headers."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol, TypeAlias, TypeVar
 
+from llmspell.errors import LimitBusy
 from llmspell.runtime.engine import ScriptLimits
+from llmspell.values import Object
 
 Domain: TypeAlias = tuple[str, str, str]
 """Tenant, principal and program version: whose code and data a worker has seen."""
@@ -34,6 +36,7 @@ class Worker(Protocol):
         """Send a frame and return the reply. After any failure the worker is gone.
 
         Raises:
+            LimitBusy: There is no room for the process it was to be.
             LimitWallClock: The script did not give way in time.
             OutputTooLarge: The reply is larger than allowed.
             WorkerDied: The worker ended.
@@ -43,6 +46,17 @@ class Worker(Protocol):
     def close(self) -> None:
         """End the worker. Closing twice is no error."""
         ...
+
+
+def busy(message: str, *, limit: str = "") -> LimitBusy:
+    """Return the error of who finds no room; `limit` is the setting that allows no more."""
+    data: Object = {"retry_after": 1}
+    return LimitBusy(message, data={**data, "limit": limit} if limit else data)
+
+
+def closed() -> LimitBusy:
+    """Return the error of who comes when everything has been ended."""
+    return LimitBusy("the script engine is closed", hint="")
 
 
 WorkerT = TypeVar("WorkerT", bound=Worker)
@@ -74,7 +88,8 @@ class Workers(Protocol[WorkerT]):
         """Return a worker for a script of `domain`; None is a domain of its own.
 
         Raises:
-            LimitBusy: As many workers as allowed are in use, or all are closed.
+            LimitBusy: As many workers as allowed are in use, all are closed, or there is no room
+                for a further process.
         """
         ...
 

@@ -2,12 +2,14 @@
 
 Started by the pool as `python -m llmspell.runtime.zygote FD`. Each message on
 FD carries one end of a socket pair; a worker is forked to serve it, and a
-message with its process id and pidfd goes back. It runs no script code. It ends
-when FD is closed, and no worker outlives it.
+message with its process id and pidfd goes back, or one that says why there is
+none: the workers there are go on. It runs no script code. It ends when FD is
+closed, and no worker outlives it.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -15,6 +17,7 @@ import socket
 import sys
 import time
 from types import FrameType
+from typing import NoReturn
 
 import msgspec
 
@@ -39,30 +42,61 @@ def _reap(signum: int, frame: FrameType | None) -> None:
         _children.discard(pid)
 
 
-def _fork(control: socket.socket, sock: socket.socket, cells: Cells, zygote_pid: int) -> None:
-    # Until its pidfd is taken the child must not be reaped: its id could be another's by then.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    pid = os.fork()
-    if pid == 0:
-        code = 1
+def _serve(control: socket.socket, descriptors: list[int], cells: Cells, zygote_pid: int) -> None:
+    """Fork the worker that was ordered, and say what came of it."""
+    if not descriptors:  # the kernel drops what finds no room
+        control.send(wire.FORKED.pack(-errno.EMFILE))
+        return
+    with socket.socket(fileno=descriptors[0]) as sock:
         try:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            control.close()
-            worker.run(sock, cells, zygote_pid)
-            code = 0
-        except OSError:
-            pass  # the server closed the socket in the middle of a frame: it ended the script
-        finally:
-            os._exit(code)
-    _children.add(pid)
-    pidfd = os.pidfd_open(pid)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    sock.close()
+            pid, pidfd = _fork(control, sock, cells, zygote_pid)
+        except OSError as error:
+            control.send(wire.FORKED.pack(-(error.errno or errno.EAGAIN)))
+            return
     try:
         socket.send_fds(control, [wire.FORKED.pack(pid)], [pidfd])
     finally:
         os.close(pidfd)
+
+
+def _fork(
+    control: socket.socket, sock: socket.socket, cells: Cells, zygote_pid: int
+) -> tuple[int, int]:
+    """Fork a worker that serves a socket, and return its process id and its pidfd.
+
+    Raises:
+        OSError: There is no room for it. No process is left of it.
+    """
+    # Until its pidfd is taken the child must not be reaped: its id could be another's by then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_worker(control, sock, cells, zygote_pid)
+        _children.add(pid)
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def _be_worker(
+    control: socket.socket, sock: socket.socket, cells: Cells, zygote_pid: int
+) -> NoReturn:
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        control.close()
+        worker.run(sock, cells, zygote_pid)
+        code = 0
+    except OSError:
+        pass  # the server closed the socket in the middle of a frame: it ended the script
+    finally:
+        os._exit(code)
 
 
 def _end_children() -> None:
@@ -108,7 +142,7 @@ def main() -> None:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if not message:
                 break
-            _fork(control, socket.socket(fileno=descriptors[0]), cells, zygote_pid)
+            _serve(control, descriptors, cells, zygote_pid)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the server is gone; nobody is left to fork for
     finally:

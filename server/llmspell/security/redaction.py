@@ -7,6 +7,7 @@ keys have. It decides nothing about who may see what.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
@@ -21,6 +22,7 @@ _SHAPES = re.compile(
     r"\b(?:lsk|sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"  # as providers echo keys, often with *** inside
     r"|\bAIza[\w-]{20,}"
     r"|(?<=\bBearer )[^\s\"',;]+"
+    r"|(?<=://)[^\s/@\"']+(?=@)"  # who logs in to a URL
 )
 
 
@@ -45,10 +47,13 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterator[str]:
+    encoded = secret.encode(errors="surrogateescape")  # the environment may hold any bytes
     yield secret
-    yield quote(secret, safe="")
-    yield quote_plus(secret)
-    encoded = secret.encode()
+    yield quote(encoded, safe="")
+    yield quote_plus(encoded)
+    yield repr(secret)[1:-1]
+    for is_ascii in (True, False):
+        yield json.dumps(secret, ensure_ascii=is_ascii)[1:-1]
     # Inside a longer text (`user:KEY`) base64 depends on where the secret begins, modulo 3.
     # The characters at both ends mix with what stands beside it, so they are left out.
     for before in range(3):

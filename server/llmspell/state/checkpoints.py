@@ -197,17 +197,18 @@ class Checkpoints:
         temporary = self._directory / f"{_TEMPORARY}{path.name}"
         beside = path.with_name(f"{_TEMPORARY}{path.name}")
         try:
-            await asyncio.to_thread(_make_room, path, temporary, beside)
-            await store.checkpoint(temporary)
-            if copy and beside != temporary:
-                await asyncio.to_thread(copy_durably, temporary, beside)
-            failpoints.hit("checkpoint.before_rename")
-            await asyncio.to_thread(_rename, beside, path)
+            try:
+                await asyncio.to_thread(_make_room, path, temporary, beside)
+                await store.checkpoint(temporary)
+                if copy and beside != temporary:
+                    await asyncio.to_thread(copy_durably, temporary, beside)
+                failpoints.hit("checkpoint.before_rename")
+                await asyncio.to_thread(_rename, beside, path)
+            finally:
+                await asyncio.to_thread(_remove, temporary, beside)
         except OSError as error:
             text = f"no checkpoint could be made at {str(path)!r}: {error.strerror or error}"
             raise StateError(text, hint="look at the place, and the space there") from error
-        finally:
-            await asyncio.to_thread(_remove, temporary, beside)
 
     def _made(self, checkpoint: Checkpoint, version: int) -> None:
         """Note what the newest was made of, and delete the checkpoints that are not kept."""

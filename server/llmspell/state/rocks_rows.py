@@ -18,6 +18,7 @@ from everyone else, each seen in rocksdict 0.3.29:
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ from llmspell.errors import StateCorrupt, StateDiskFull, StateError, StateOwned
 from llmspell.state.rocks_options import make_options
 from llmspell.state.rows import Range, RowsView, RowWrites
 from llmspell.state.store import Family
+
+_LOST_FILE = re.compile(r"No such file or directory: .*/MANIFEST-\d+")
+"""What RocksDB says of a list of its files that is gone; of any other file it says Corruption."""
 
 
 class RocksRows:
@@ -248,6 +252,10 @@ def _error(error: Exception, what: str) -> StateError:
         # RocksDB looks for room every few seconds, and writes again once it has flushed all it
         # holds in memory, which is up to 32 MB.
         return StateDiskFull(text, hint="free at least 64 MB; writing then goes on by itself")
-    if str(error).startswith("Corruption"):
+    if str(error).startswith("Corruption") or _LOST_FILE.search(text):
         return StateCorrupt(text)
+    if "Read-only file system" in text or "Permission denied" in text:
+        return StateError(
+            text, hint="the state directory has to be writable; --state names another"
+        )
     return StateError(text)

@@ -72,6 +72,20 @@ def checked(key: str) -> str:
     return key
 
 
+def bounds(
+    root: Key, prefix: str, after: str | None, *, reverse: bool
+) -> tuple[Key, Key | None, Key | None]:
+    """Return `(prefix, after, before)` of a scan of the store, for one of the keys of a scope.
+
+    Raises:
+        StateError: `after` is no key, or the prefix not valid Unicode.
+        StateTooLarge: One is over `MAX_KEY_BYTES`.
+    """
+    check_size("prefix", prefix)
+    bound = None if after is None else (*root, checked(after))
+    return (*root, prefix), None if reverse else bound, bound if reverse else None
+
+
 def check_size(what: str, text: str) -> None:
     """Hold a key or a prefix of keys against `MAX_KEY_BYTES`."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from llmspell.clock import Clock
 from llmspell.effects.effect import StateScope, StateWrite
 from llmspell.errors import StateConflict
-from llmspell.state.scope_keys import Place, check_size, checked
+from llmspell.state.scope_keys import Place, bounds
 from llmspell.state.scope_values import encoded, expiry, limited, shown_entry, shown_page
 from llmspell.state.store import Durability, Store, Write
 from llmspell.state.transactions import Transaction
@@ -52,16 +52,9 @@ class ScopedTransaction:
             StateTooLarge: The transaction reads too many keys.
         """
         limit = limited(limit)
-        check_size("prefix", prefix)
-        root = self._place.root(scope)
-        bound = None if after is None else (*root, checked(after))
+        path, low, high = bounds(self._place.root(scope), prefix, after, reverse=reverse)
         rows = self._transaction.scan(
-            (*root, prefix),
-            after=None if reverse else bound,
-            before=bound if reverse else None,
-            limit=limit + 1,
-            reverse=reverse,
-            partial=True,
+            path, after=low, before=high, limit=limit + 1, reverse=reverse, partial=True
         )
         return shown_page(rows, limit)
 

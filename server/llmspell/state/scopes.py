@@ -19,7 +19,7 @@ from llmspell.clock import Clock, SystemClock
 from llmspell.effects.effect import StateScope
 from llmspell.errors import StateConflict
 from llmspell.security.principals import Caller
-from llmspell.state.scope_keys import MAX_KEY_BYTES, Place, check_size, checked
+from llmspell.state.scope_keys import MAX_KEY_BYTES, Place, bounds, check_size
 from llmspell.state.scope_values import (
     MAX_SCAN,
     MAX_VALUE_BYTES,
@@ -224,14 +224,13 @@ class Scopes:
             StateError: `limit` is not from 1 to `MAX_SCAN`.
         """
         limit = limited(limit)
-        check_size("prefix", prefix)
         root = Place(caller, spell, run_id).root(scope)
-        bound = None if after is None else (*root, checked(after))
+        path, low, high = bounds(root, prefix, after, reverse=reverse)
         rows = await self._store.scan(
             Family.KV,
-            (*root, prefix),
-            after=None if reverse else bound,
-            before=bound if reverse else None,
+            path,
+            after=low,
+            before=high,
             limit=limit + 1,
             reverse=reverse,
             partial=True,

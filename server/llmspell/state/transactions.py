@@ -221,12 +221,13 @@ class Transaction:
     def _write(self, write: Put | Delete) -> None:
         self._own(write.key)
         before = self._writes.get(write.key)
-        self._write_bytes += _size(write) - (0 if before is None else _size(before))
-        if self._write_bytes > MAX_WRITE_BYTES:
-            raise too_large("transaction", self._write_bytes, MAX_WRITE_BYTES)
+        size = self._write_bytes + _size(write) - (0 if before is None else _size(before))
+        if size > MAX_WRITE_BYTES:
+            raise too_large("transaction", size, MAX_WRITE_BYTES)
+        if before is None and len(self._writes) >= MAX_WRITES:
+            raise too_large("transaction", len(self._writes) + 1, MAX_WRITES, unit="keys")
         self._writes[write.key] = write
-        if len(self._writes) > MAX_WRITES:
-            raise too_large("transaction", len(self._writes), MAX_WRITES, unit="keys")
+        self._write_bytes = size
 
 
 async def run(

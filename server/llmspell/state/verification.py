@@ -28,13 +28,14 @@ def verification(rows: RowsView) -> Generator[None, None, Verification]:
     """
     counts: dict[str, int] = {}
     problems: list[str] = []
+    more = 0
     size = 0
     held: dict[Key, tuple[int, int]] = {}
     counted: dict[Key, tuple[int, int]] = {}
     for family in Family:
         count = 0
         try:
-            for key, stored in rows.scan(family, *prefix_range(())):
+            for number, (key, stored) in enumerate(rows.scan(family, *prefix_range(())), 1):
                 try:
                     name, (body, _) = decode_key(key), measure(key, stored)
                     if family is Family.KV:
@@ -44,11 +45,14 @@ def verification(rows: RowsView) -> Generator[None, None, Verification]:
                         usage = decode_counts(key, stored)
                         counted[name] = usage.bytes, usage.keys
                 except StateError as error:
-                    problems.append(f"{family.value}: {error.message}")
+                    if len(problems) < _MOST_PROBLEMS:  # there may be millions
+                        problems.append(f"{family.value}: {error.message}")
+                    else:
+                        more += 1
                 else:
                     count += 1
                     size += len(key) + len(stored)
-                if count % _SLICE == 0:
+                if number % _SLICE == 0:
                     yield
         except StateError as error:
             problems.append(f"{family.value}: {error.message}")
@@ -60,7 +64,7 @@ def verification(rows: RowsView) -> Generator[None, None, Verification]:
             for account in sorted({*held, *counted}, key=repr)
             if held.get(account) != counted.get(account)
         ]
-    more = len(problems) - _MOST_PROBLEMS
-    if more > 0:
+    more += max(0, len(problems) - _MOST_PROBLEMS)
+    if more:
         problems[_MOST_PROBLEMS:] = [f"and {more} more"]
     return Verification(counts, size, tuple(problems))

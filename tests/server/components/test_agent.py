@@ -247,6 +247,16 @@ def test_a_structured_answer_that_does_not_fit_is_repaired_by_the_model() -> Non
     assert '"additionalProperties":false' in second.text
 
 
+def nested(levels: int) -> str:
+    return '{"x": ' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, nested(300), nested(900)])
+def test_an_answer_nested_without_end_is_repaired_as_any_other(text: str) -> None:
+    world = World(says(text), says('{"n": 4}'))
+    assert world.run(AgentSpec(name="a", output=OUTPUT))["output"] == {"n": 4}
+
+
 def test_after_two_repairs_the_error_has_the_text_and_what_is_wrong_with_it() -> None:
     world = World(says("a"), says("b"), says("c"))
     with pytest.raises(ModelBadRequest) as caught:

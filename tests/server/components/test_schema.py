@@ -35,6 +35,16 @@ def test_a_value_that_fits_has_no_problems() -> None:
     assert Schema(closed(a=TEXT)).problems({"a": "x"}) == []
 
 
+@pytest.mark.parametrize("first_only", [False, True])
+def test_a_value_that_cannot_be_checked_does_not_fit(first_only: bool) -> None:
+    bottomless: Any = 1
+    for _ in range(500):
+        bottomless = [bottomless]
+    for value in (bottomless, "\ud800", {"\ud800": 1}):
+        (problem,) = Schema(TEXT).problems(value, first_only=first_only)
+        assert "cannot be checked" in problem.message
+
+
 def test_each_problem_names_its_field_by_the_path_to_it() -> None:
     schema = Schema(closed(a=closed(b={"type": "array", "items": NUMBER}), c=TEXT))
     found = schema.problems({"a": {"b": [1, "two"]}, "c": 5})

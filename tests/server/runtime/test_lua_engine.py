@@ -169,6 +169,13 @@ class TestDeclarations:
         steps = declaration.get("branches", {"x": declaration.get("steps", [None])[0]})
         assert steps == {"x": {"agent": "a"}}
 
+    async def test_a_function_beside_the_options_of_a_parallel_workflow_is_a_branch(
+        self, lua: Bench
+    ) -> None:
+        declaration = await lua.load("return Workflow.parallel { x = function() end, nmae = 'y' }")
+        assert isinstance(declaration["branches"]["x"], FunctionRef)
+        assert declaration["nmae"] == "y"
+
     async def test_unknown_keys_pass_through_to_whoever_reads_the_declaration(
         self, lua: Bench
     ) -> None:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import resource
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -371,3 +374,73 @@ async def test_nothing_is_left_of_many_casts_and_kills() -> None:
         alive = set(descendants(os.getpid())) - before
         assert len(alive) <= 1 + 2 + 2 + 3  # the zygote, idle and warm ones, and some just ended
     assert set(descendants(os.getpid())) - before == set()
+
+
+@contextmanager
+def no_descriptor_left() -> Generator[None]:
+    """Let this process open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 500), hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+class TestNoRoomForAnotherProcess:
+    async def test_a_server_without_descriptors_refuses_what_is_new_and_ends_nothing(self) -> None:
+        async with engine_of() as engine:
+            script, request = await waiting(engine, spell(WAIT))
+            with no_descriptor_left(), pytest.raises(LimitBusy, match="Too many open files"):
+                await cast(engine, spell(LEAK))
+            await goes_on(engine, script, request)
+
+    async def test_a_server_that_cannot_even_start_its_zygote_says_so(self) -> None:
+        async with engine_of(idle_workers=1) as engine:
+            with no_descriptor_left(), pytest.raises(LimitBusy, match="Too many open files"):
+                await cast(engine, spell(LEAK))
+            assert await cast(engine, spell(LEAK)) == [1, 1, "string"]
+
+    # With no place the zygote is not given the socket; with one it has none for the pidfd.
+    @pytest.mark.parametrize("places", [0, 1])
+    async def test_a_worker_that_cannot_be_forked_ends_no_other(self, places: int) -> None:
+        async with engine_of() as engine:
+            script, request = await waiting(engine, spell(WAIT))
+            (worker,) = engine.worker_pids
+            (parent,) = (pid for pid in descendants(os.getpid()) if worker in descendants(pid))
+            least = await first_free_descriptor(parent)
+            _, hard = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+            resource.prlimit(parent, resource.RLIMIT_NOFILE, (least + places, hard))
+            with pytest.raises(LimitBusy, match="Too many open files"):
+                await cast(engine, spell(LEAK))
+            resource.prlimit(parent, resource.RLIMIT_NOFILE, (hard, hard))
+            await goes_on(engine, script, request)
+            # What was forked in vain is killed, and then reaped.
+            await becomes(lambda: set(descendants(parent)) == set(engine.worker_pids))
+
+
+async def first_free_descriptor(pid: int) -> int:
+    """Return it once a zygote has only its three streams and its control socket open."""
+    used = Path(f"/proc/{pid}/fd")
+    await becomes(lambda: len(os.listdir(used)) == 4)
+    return next(number for number in itertools.count() if str(number) not in os.listdir(used))
+
+
+async def becomes(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110  # another process brings it about
+            await asyncio.sleep(0)
+
+
+async def goes_on(engine: LuaEngine, script: Script, request: Requested) -> None:
+    """See a script that waited end well, and the next one begin."""
+    script.answer(request.call, ok=True, value=["found", "1"], now=2.0)
+    assert await script.exchange() == [Finished(request.task, True, "found")]
+    await script.close()
+    assert await cast(engine, spell(LEAK)) == [1, 1, "string"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.security.redaction import REDACTED, Redactor
+from llmspell.values import dumps
 
 SECRETS = st.text(min_size=6, max_size=40).filter(lambda text: text.isprintable())
 
@@ -38,6 +40,7 @@ def test_a_secret_inside_a_base64_text_is_removed_at_any_alignment(
         "Incorrect API key provided: sk-proj-abcd****wxyz.",
         "header Authorization: Bearer eyJhbGciOi.x.y was refused",
         "key AIzaSyA1234567890abcdefghijk is not valid",
+        "cannot connect to https://me:abcd-eyJ-AIza@models.example/v1",
     ],
 )
 def test_what_looks_like_a_key_is_removed_though_nobody_named_it(text: str) -> None:
@@ -45,6 +48,19 @@ def test_what_looks_like_a_key_is_removed_though_nobody_named_it(text: str) -> N
     assert REDACTED in redacted
     for piece in ("abcd", "eyJ", "AIza"):
         assert piece not in redacted
+
+
+def test_a_secret_is_removed_from_json_and_from_what_python_shows_of_it() -> None:
+    secret = 'pa"ss\\wo\trdé'
+    for text in (json.dumps({"key": secret}), dumps({"key": secret}), repr({"key": secret})):
+        redacted = Redactor([secret]).redact(text)
+        assert REDACTED in redacted
+        assert "wo" not in redacted
+
+
+def test_a_secret_that_is_no_text_is_removed_as_any_other() -> None:
+    secret = b"abc\xff\xfedef".decode(errors="surrogateescape")  # as the environment is read
+    assert Redactor([secret]).redact(f"[{secret}] abc%FF%FEdef") == "[***] ***"
 
 
 def test_ordinary_words_and_very_short_secrets_are_left_alone() -> None:

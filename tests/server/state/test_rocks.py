@@ -368,10 +368,8 @@ async def test_no_durable_transaction_is_lost_or_torn_when_its_process_is_killed
 # --- a full disk
 
 
-def test_a_full_disk_refuses_writes_keeps_reading_and_goes_on_by_itself_once_there_is_room(
-    tmp_path: Path,
-) -> None:
-    disk = tmp_path / "disk"
+def _on_a_small_disk(disk: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command that has a file system of its own at `disk`."""
     disk.mkdir()
     mount = ["unshare", "-rm", "sh", "-c"]
     small = f"mount -t tmpfs -o size=112m tmpfs '{disk}'"
@@ -380,14 +378,40 @@ def test_a_full_disk_refuses_writes_keeps_reading_and_goes_on_by_itself_once_the
         or subprocess.run([*mount, small], capture_output=True, check=False).returncode
     ):
         lacking("this machine lets nobody mount a small disk")
-    done = subprocess.run(
-        [*mount, f"{small} && exec '{sys.executable}' '{_WRITER}' '{disk}/db' fill"],
+    return subprocess.run(
+        [*mount, f"{small} && {command}"],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(llmspell.__file__).parents[1])},
     )
+
+
+_OPENING = """
+import sys
+from llmspell.errors import StateError
+from llmspell.state.rocks import RocksStore
+try:
+    RocksStore.open(sys.argv[1])
+except StateError as error:
+    print(error.report())
+"""
+
+
+def test_a_directory_that_cannot_be_written_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    run = f"'{sys.executable}' -c '{_OPENING}' '{disk}/db'"
+    done = _on_a_small_disk(disk, f"{run} && mount -o remount,ro '{disk}' && {run}")
+    assert "Read-only file system" in done.stdout, done.stderr
+    assert "has to be writable" in done.stdout
+
+
+def test_a_full_disk_refuses_writes_keeps_reading_and_goes_on_by_itself_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    disk = tmp_path / "disk"
+    done = _on_a_small_disk(disk, f"exec '{sys.executable}' '{_WRITER}' '{disk}/db' fill")
     assert done.stdout.splitlines() == [
         "open",
         "full: free at least 64 MB; writing then goes on by itself",
@@ -593,7 +617,12 @@ async def test_bytes_that_are_no_entry_are_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "what"), [("*.sst", "No such file"), ("CURRENT", "lost its file CURRENT")]
+    ("pattern", "what"),
+    [
+        ("*.sst", "No such file"),
+        ("MANIFEST-*", "No such file"),
+        ("CURRENT", "lost its file CURRENT"),
+    ],
 )
 async def test_a_missing_file_is_damage_and_nothing_new_is_begun_over_it(
     tmp_path: Path, pattern: str, what: str

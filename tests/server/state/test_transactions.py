@@ -19,6 +19,8 @@ from llmspell.state.store import Delete, Family, Key, Put, Store
 from llmspell.state.transactions import (
     LONGEST_PAUSE_SECONDS,
     MAX_READS,
+    MAX_WRITE_BYTES,
+    MAX_WRITES,
     Transaction,
     pause,
     run,
@@ -180,6 +182,22 @@ async def test_too_much_of_everything_is_refused(store: Store) -> None:
     transaction.get(("t", 0))
     with pytest.raises(StateTooLarge, match=f"reads, the limit is {MAX_READS}"):
         transaction.get(A)
+
+
+async def test_what_was_refused_is_no_part_of_it(store: Store) -> None:
+    transaction = Transaction(store, "t")
+    for number in range(MAX_WRITES):
+        transaction.put(("t", number), b"1")
+    with pytest.raises(StateTooLarge):
+        transaction.put(A, b"one too many")
+    assert transaction.get(A) is None
+    transaction.put(("t", 0), b"2")
+    with pytest.raises(StateTooLarge):
+        transaction.put(("t", 1), bytes(MAX_WRITE_BYTES))
+    transaction.put(("t", 1), b"3")
+    await transaction.commit()
+    assert len(await store.scan(KV, ("t",))) == MAX_WRITES
+    assert await store.get(KV, A) is None
 
 
 async def test_after_its_end_it_reads_no_more(store: Store) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
-from llmspell.errors import ConfigError, InternalError, LimitBusy
+from llmspell.errors import ConfigError, InternalError
 from llmspell.runtime import jail, wire
 from llmspell.runtime.engine import (
     JOURNAL_VERSION,
@@ -21,7 +21,7 @@ from llmspell.runtime.lua import sources
 from llmspell.runtime.lua.script import Covered, LuaScript
 from llmspell.runtime.pool import Pool, PoolLimits
 from llmspell.runtime.slots import Slots
-from llmspell.runtime.workers import Workers
+from llmspell.runtime.workers import Workers, closed
 from llmspell.values import JSON
 
 _KEPT = 256
@@ -179,7 +179,7 @@ class LuaEngine:
     ) -> LuaScript[Any]:
         """Return a fresh script of the program; nothing of it has run yet. See `engine.Engine`."""
         if self._is_closed:
-            raise LimitBusy("the script engine is closed", hint="")
+            raise closed()
         domain = (context.tenant, context.user, program.version)
         return LuaScript(
             self._workers,

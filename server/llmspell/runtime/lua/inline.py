@@ -13,10 +13,10 @@ import queue
 import threading
 import time
 
-from llmspell.errors import LimitBusy, LimitWallClock, WorkerDied
+from llmspell.errors import LimitWallClock, WorkerDied
 from llmspell.runtime.engine import ScriptLimits
 from llmspell.runtime.lua.cell import Cell, Kernel, compile_kernel
-from llmspell.runtime.workers import Domain
+from llmspell.runtime.workers import Domain, busy, closed
 
 _WALL_FACTOR = 8
 """How much longer than its CPU time a slice may last: processors are shared."""
@@ -138,11 +138,10 @@ class InlinePool:
         if is_reserved:
             self._reserved -= 1
         if self._is_closed:
-            raise LimitBusy("the script engine is closed", hint="")
+            raise closed()
         if len(self._active) >= self._total:
-            raise LimitBusy(
-                f"{self._total} scripts have a state, which is the limit",
-                data={"retry_after": 1, "limit": "limits.workers"},
+            raise busy(
+                f"{self._total} scripts have a state, which is the limit", limit="limits.workers"
             )
         if self._kernel is None:
             self._kernel = compile_kernel()

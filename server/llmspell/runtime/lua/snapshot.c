@@ -229,6 +229,16 @@ int snapshot_find(const char *library) {
   return lua.version(NULL) == 504 ? 0 : 1; /* `allocate` and the calls are those of Lua 5.4 */
 }
 
+/* End a state that is not watched, and free all it has. */
+void snapshot_free(State *state) {
+  free_beyond(state);
+  char *mapped[] = {state->arena, state->fresh.bytes, state->ahead.bytes};
+  for (size_t i = 0; i < sizeof mapped / sizeof *mapped; i++)
+    if (mapped[i])
+      munmap(mapped[i], ARENA_BYTES);
+  free(state);
+}
+
 /* Make a state with the standard libraries. Returns NULL when there is no memory. */
 State *snapshot_new(void) {
   State *state = calloc(1, sizeof(State));
@@ -239,22 +249,11 @@ State *snapshot_new(void) {
   state->memory.top = state->arena = map();
   state->L = state->arena ? lua.newstate(allocate, state) : NULL;
   if (!state->L) {
-    free(state);
+    snapshot_free(state);
     return NULL;
   }
   lua.openlibs(state->L);
   return state;
-}
-
-/* End a state that is not watched, and free all it has. */
-void snapshot_free(State *state) {
-  free_beyond(state);
-  munmap(state->arena, ARENA_BYTES);
-  if (state->fresh.bytes)
-    munmap(state->fresh.bytes, ARENA_BYTES);
-  if (state->ahead.bytes)
-    munmap(state->ahead.bytes, ARENA_BYTES);
-  free(state);
 }
 
 lua_State *snapshot_lua(const State *state) { return state->L; }

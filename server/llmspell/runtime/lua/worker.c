@@ -174,6 +174,13 @@ static void renew(void) {
   }
 }
 
+/* Have the state as no script and no program has seen it. */
+static void start_over(void) {
+  worker.is_used = 0;
+  snapshot_forget(worker.state);
+  snapshot_restore(worker.state);
+}
+
 /* Begin a script with these limits. Returns whether it is one that is served here. */
 static int begin(const char *limits) {
   if (real(limits + 24) != 0.0) /* a hook: another kind of state */
@@ -242,18 +249,14 @@ int worker_serve(State *state, int socket, const char *received, size_t size) {
       return 0;
     const char *packet = worker.inlet.bytes + worker.inlet.start, *payload = packet + PACKET_HEAD;
     if (packet[0] == BEGIN && !(length == LIMITS && begin(payload))) {
-      renew();
-      snapshot_forget(state);
-      snapshot_restore(state);
+      start_over();
       return 1;
     }
     worker.inlet.start += PACKET_HEAD + length;
     if (packet[0] == FRAME && !serve_frame(payload, length))
       return 0;
     if (packet[0] == PROGRAM) {
-      renew();
-      snapshot_forget(state);
-      snapshot_restore(state);
+      start_over();
       if (!keep_program(payload, length))
         return 0;
     }

@@ -25,6 +25,7 @@ local function sequential(fields)
   return made
 end
 
+local STEP_TYPES = { table = true, ["function"] = true } -- a text would be an option, misspelt
 local PARALLEL_OPTIONS = { name = true, limit = true, branches = true, steps = true, description = true, type = true }
 
 local function parallel(fields)
@@ -40,7 +41,7 @@ local function parallel(fields)
   for key, value in next, items do
     if mtype(key) then
       made[key] = nil
-    elseif type(key) == "string" and type(value) == "table" and not PARALLEL_OPTIONS[key] and ssub(key, 1, 1) ~= "$" then
+    elseif type(key) == "string" and STEP_TYPES[type(value)] and not PARALLEL_OPTIONS[key] and ssub(key, 1, 1) ~= "$" then
       -- A named step written beside the options.
       if type(branches) ~= "table" then branches = {} elseif branches == items.branches then branches = copy(branches) end
       branches[key], made[key] = value, nil
