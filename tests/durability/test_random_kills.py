@@ -20,7 +20,7 @@ import pytest
 from llmspell.bridge.meeting import Address
 from llmspell.host.remote import RemoteHost
 from llmspell.runs.archive import Archive
-from llmspell.runs.journal import read_journal
+from llmspell.runs.journal_records import read_journal
 from llmspell.runs.record import TERMINAL, Run, RunState
 from llmspell.security.principals import local_caller
 from llmspell.state.rocks import RocksStore

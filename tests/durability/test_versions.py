@@ -15,7 +15,7 @@ from llmspell.clock import ManualClock
 from llmspell.errors import RunError, RunNotFound, SpellNotFound
 from llmspell.host.host import Host
 from llmspell.host.run_interface import Step
-from llmspell.runs.journal import read_journal
+from llmspell.runs.journal_records import read_journal
 from tests.durability.following import ME, SECONDS, asked, ended, parked
 from tests.support.hosts import open_host, project
 

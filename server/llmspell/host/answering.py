@@ -7,6 +7,7 @@ part; who may answer, the edges'.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 from llmspell.clock import Clock
@@ -59,14 +60,26 @@ class Answering:
         target.answer(found.key, answer)
         for live in chain:
             live.settled(found, action, run.principal)
+        await self._go_on(chain, root, "answer")
+        return run
+
+    async def withdraw(self, run: Run, questions: Sequence[Question]) -> None:
+        """Take back what a run asked that was stopped, and let those above it go on."""
+        assert run.parent is not None  # else nobody is above it
+        chain, root = await self._chain(run.tenant, run.parent)
+        for question in questions:
+            for live in chain:
+                live.settled(question, "withdraw")
+        await self._go_on(chain, root, "stopped")
+
+    async def _go_on(self, chain: Sequence[LiveRun], root: LiveHandle, reason: str) -> None:
         if not root.is_at_work:
-            # With the answer: the next owner must not let the run sleep until its question expires.
+            # Saved too: the next owner must not let the run sleep until its question expires.
             root.live.run.parked, root.live.run.wake_at = False, None
         try:
-            await target.save_with(chain[1:])
-        finally:  # also when whoever answers has gone: nothing else would wake the run
-            self._waking.wake(root.id, "answer")
-        return run
+            await chain[0].save_with(chain[1:])
+        finally:  # also when whoever did this has gone: nothing else would wake the run
+            self._waking.wake(root.id, reason)
 
     async def _chain(self, tenant: str, run_id: str) -> tuple[list[LiveRun], LiveHandle]:
         """Return a run and all above it, and the handle of the last, the root.

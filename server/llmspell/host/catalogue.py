@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
+from llmspell.errors import nearest
 from llmspell.host.library_interface import PublishedPrompt, PublishedResource
 from llmspell.values import Object
+
+_LINE = re.compile(r":\d+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +68,16 @@ class Catalogue:
     def get(self, name: str) -> Published | None:
         """Return the spell of this name, or None."""
         return next((spell for spell in self.spells if spell.name == name), None)
+
+    def suggest(self, name: str) -> str:
+        """Return a hint for a name that is not published: its file may not load."""
+        for problem in self.problems:
+            where = str(problem.get("where", ""))
+            if PurePath(_LINE.sub("", where)).stem == name:
+                return f"{where} does not load: 'llmspell check' says why"
+        names = [spell.name for spell in self.spells]
+        close = nearest(name, names)
+        if close:
+            return f"did you mean {close!r}?"
+        known = ", ".join(names[:20])
+        return f"published: {known}" if known else "nothing is published: see 'llmspell check'"

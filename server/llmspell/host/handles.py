@@ -37,7 +37,11 @@ class Keeper(Protocol):
         ...
 
     async def stop(self, handle: LiveHandle) -> None:
-        """Record that a run was canceled for which no cast is at work."""
+        """Stop a run for which no cast with a task of its own is at work."""
+        ...
+
+    def get(self, run_id: str) -> LiveHandle | None:
+        """Return the handle of a run that lives here, or None."""
         ...
 
 
@@ -82,7 +86,6 @@ class LiveHandle:
         """Whether it is to be woken as soon as it is parked."""
         self.is_canceled = False
         """Whether somebody stops it: no cast may be begun for it any more."""
-        self._told: asyncio.Task[Outcome] | None = None  # the cast that was told to stop
 
     @property
     def is_detached(self) -> bool:
@@ -122,7 +125,8 @@ class LiveHandle:
             await asyncio.wait([task])
             if not task.cancelled() and (failed := task.exception()) is not None:
                 raise failed
-        raise interrupted(self.live)
+        if not self.live.run.is_final:
+            raise interrupted(self.live)
 
     async def result(self, *, until: float | None = None) -> Outcome:
         """Wait until the run has ended or waits for an answer, and return what came of it.
@@ -144,6 +148,9 @@ class LiveHandle:
         Raises:
             RunNotCancelable: It has already completed, failed or been rejected.
         """
+        current = self._keeper.get(self.id)
+        if current is not None and current is not self:
+            return await current.cancel()  # the run was given up since, and taken up again
         if self.is_at_work:
             await asyncio.sleep(0)  # a task that is cancelled before its first step records nothing
         self.is_canceled = True
@@ -156,12 +163,9 @@ class LiveHandle:
         return self.live.run
 
     async def _end_canceled(self) -> None:
-        task = self.task
-        if task is not None and not task.done():
-            if self._told is not task:  # a second time would hit it while it puts things in order
-                self._told = task
-                task.cancel()
-            await asyncio.wait([task])
+        if self.casting is not None and self.task is not None and not self.task.done():
+            self.casting.cancel()
+            await asyncio.wait([self.task])
         if not self.live.run.is_final:
             try:
                 await self._record_cancel()

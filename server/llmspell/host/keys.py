@@ -97,7 +97,9 @@ class Keys:
         if not run.key:
             return ()
         path = _run_path(run)
-        kept = self._open[path]
+        kept = self._open.get(path)
+        if kept is None:
+            return ()  # the run is over, and was never stored with its key
         return (Put(Family.DEDUP, path, _encode(kept), expires_at=run.created_at + self._seconds),)
 
 

@@ -45,6 +45,12 @@ class NewRuns:
         live.also_save(FirstSave(run, castable, self._versions, self._keys))
         return live
 
+    def unchosen(self, live: LiveRun, asked: Run) -> None:
+        """Make a run the proposal again that it was, `asked`: the choice could not be kept."""
+        run = live.run
+        run.spell, run.spell_version, run.seconds = "", "", asked.seconds
+        run.input, run.message = asked.input, asked.message
+
     def keyed(self, live: LiveRun, castable: Castable, key: str) -> None:
         """Give a new run, which is not saved yet, its idempotency key."""
         live.run.key = key

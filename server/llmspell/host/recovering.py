@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmspell.errors import RunInterrupted
 from llmspell.host.handles import Runs
 from llmspell.host.waking import Waking
-from llmspell.runs.journal import last_number
+from llmspell.runs.journal_records import last_number
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import Run
 from llmspell.runs.services import Services

@@ -243,13 +243,27 @@ class Running:
             log.error("run %s was left and could not be saved: %s", handle.id, error)
 
     async def stop(self, handle: LiveHandle) -> None:
-        """Record that a run was canceled for which no cast is at work, and all below it."""
+        """Stop a run for which no cast with a task of its own is at work, and all below it.
+
+        Who began it is told, and goes on.
+        """
+        stop = self._services.stops.get(handle.id)
+        if stop is not None:  # a child at work: its parent is there, and hears of it
+            await stop()
+            if handle.live.run.is_final:
+                return
+        questions = handle.live.run.questions
+        await self._stop_tree(handle)
+        if handle.live.run.parent is not None:
+            await self._answering.withdraw(handle.live.run, questions)
+
+    async def _stop_tree(self, handle: LiveHandle) -> None:
         run_id = handle.id
         for child in await self._archive.live():
             if child.parent == run_id and child.id not in self._services.live:
                 live = await self.opened(child)
                 if not live.run.is_final:
-                    await self.stop(LiveHandle(live, self))
+                    await self._stop_tree(LiveHandle(live, self))
         error = RunCanceled("the run was canceled").with_run(run_id).to_value()
         await handle.live.finish("canceled", error=error, durability=Durability.DURABLE)
         self._waking.forget(run_id)

@@ -100,11 +100,7 @@ class Spellbook:
 
     def suggest(self, name: str) -> str:
         """Return a hint for a name that is not published."""
-        close = nearest(name, sorted(self._by_name))
-        if close:
-            return f"did you mean {close!r}?"
-        known = ", ".join(sorted(self._by_name)[:20])
-        return f"published: {known}" if known else "nothing is published: see 'llmspell check'"
+        return self._catalogue.suggest(name)
 
     def on_change(self, listener: Callable[[Catalogue], None]) -> Callable[[], None]:
         """Call `listener` after each change; return what ends that."""

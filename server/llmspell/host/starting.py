@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+import msgspec
+
 from llmspell.errors import RunError, RunInterrupted, RunNotWaiting
 from llmspell.host.handles import LiveHandle
 from llmspell.host.joining import Joining
@@ -22,7 +24,7 @@ from llmspell.host.spellbook import Spellbook
 from llmspell.host.versions import Versions
 from llmspell.runs.castable import Castable
 from llmspell.runs.casting import Casting
-from llmspell.runs.journal import copied, read_journal
+from llmspell.runs.journal_records import copied, read_journal
 from llmspell.runs.live import LiveRun
 from llmspell.security.principals import Caller, local_caller
 from llmspell.security.scopes import require_cast, require_runs
@@ -77,6 +79,7 @@ class Starting:
                 await found.live.save(Durability.DURABLE)
             return found
         live = await self._proposal(proposal, caller) if proposal else None
+        asked = msgspec.structs.replace(live.run) if live is not None else None
         casting = self._preparing.casting(castable, input, caller, timeout, live=live)
         claimed = self._running.get(casting.live.run.id)
         if claimed is None:
@@ -86,6 +89,8 @@ class Starting:
 
         def open_again() -> None:
             claimed.casting = None
+            if asked is not None:
+                self._new_runs.unchosen(claimed.live, asked)
 
         return await self._kept(claimed, lambda: self._begin(claimed, casting), open_again)
 

@@ -14,7 +14,7 @@ from llmspell.host.limited_run import limited
 from llmspell.host.run_interface import Pruned, RunHandle, RunPage, Step
 from llmspell.host.running import Running
 from llmspell.runs.archive import Archive
-from llmspell.runs.journal import read_journal
+from llmspell.runs.journal_records import read_journal
 from llmspell.runs.record import RunState
 from llmspell.security.principals import Caller
 from llmspell.security.scopes import require_runs

@@ -121,7 +121,7 @@ class Waking:
             live.run.parked, live.run.wake_at = False, None
             handle.is_wanted = False
             casting = await self._prepare(live)
-            if self._is_closed or handle.is_canceled:
+            if self._is_closed or handle.is_canceled or live.run.is_final:
                 return
             live.note("resumed", {"reason": reason})
             self._runs.begin(casting)

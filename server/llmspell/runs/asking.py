@@ -7,7 +7,6 @@ shown by a hash, and expires.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
@@ -92,15 +91,15 @@ class Asking:
             )
         else:
             question = msgspec.convert(begun, Question)
-        if key not in self._work.live.run.answers:
-            await self._show(question)
         try:
+            if key not in self._work.live.run.answers:
+                await self._show(question)
             answer = await self._answer_of(question)
-        except asyncio.CancelledError:
+            ok, value = _read_answer(question, answer)
+            await self._work.journal.record(key, "ask", name, value, ok=ok)
+        except BaseException:  # whatever it is: nobody waits for the answer any more
             self._settle(question, "withdraw")
             raise
-        ok, value = _read_answer(question, answer)
-        await self._work.journal.record(key, "ask", name, value, ok=ok)
         if not ok:
             if answer is None:
                 self._settle(question, "expire")

@@ -228,43 +228,13 @@ class Budget:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def charge(self, usage: Usage, model: str) -> None:
-        """Note what a model call spent.
-
-        Raises:
-            BudgetUnknownPrice: Its price is unknown, and a spell limits usd.
-        """
-        chain = list(self._chain())
-        self.recharge(usage)
-        if usage.usd is None and any(account._usd_is_authors for account in chain):
-            raise BudgetUnknownPrice(
-                f"the price of {model!r} is unknown, and the budget is in usd",
-                data={"limit": "usd", "model": model, "spent": self.spent.to_value()},
-            )
-
-    def recharge(
-        self, usage: Usage, model: str = "", *, children: int = 0, tool_calls: int = 0
-    ) -> None:
+    def recharge(self, usage: Usage, *, children: int = 0, tool_calls: int = 0) -> None:
         """Note what has been spent, e.g. by a recorded model call or child. No limit is asked."""
-        del model  # what `charge` is given too
         for account in self._chain():
             account.spent = account.spent + usage
             account._spent_usd += usage.usd or 0.0
             account.children += children
             account.tool_calls += tool_calls
-
-    def before_call(self) -> None:
-        """Check that something is left for another model call.
-
-        Raises:
-            BudgetExhausted: A limit of this cast, or of one above it, is reached.
-        """
-        for account in self._chain():
-            short = account._short(1, 0.0)
-            if short is not None:
-                raise short
-            if account._usd is not None and account._spent_usd >= account._usd:
-                raise account._exhausted("usd", account._usd)
 
     # -- inside
 

@@ -178,7 +178,7 @@ def make_castable(
         unrestricted: Whether its code may cast anything.
 
     Raises:
-        SpecError: A schema is not valid JSON Schema.
+        SpecError: A schema is not valid JSON Schema, or a default does not fit its own.
     """
     schemas: dict[str, Schema | None] = {}
     for key, definition in (("input", spec.input), ("output", spec.output)):
@@ -191,6 +191,7 @@ def make_castable(
             ) from None
     input_schema = schemas["input"]
     assert input_schema is not None  # `input` always has a definition
+    _check_defaults(spec, origin)
     granted = frozenset(spec.needs.tools) | named | frozenset(_names(spec))
     castable = Castable(
         spec=spec,
@@ -207,6 +208,30 @@ def make_castable(
     if spec.schedule is not None and not unrestricted:
         _check_schedule(castable, spec.schedule, published=program is not None)
     return castable
+
+
+def _check_defaults(spec: SpellSpec, origin: Origin) -> None:
+    """Refuse defaults that the input schema does not allow: no cast without the field could be."""
+    fields = _fields(spec.input)
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    if not defaults:
+        return
+    for problem in Schema({**spec.input, "required": []}).problems(defaults):
+        name = problem.field.partition(".")[0]
+        if name in defaults:
+            raise SpecError(
+                f"the default of {name!r} in the input of {spec.name!r} does not fit: "
+                f"{problem.message}",
+                where=origin.where(spec.line, name),
+            )
+
+
+def _fields(schema: Object) -> dict[str, Object]:
+    fields = schema.get("properties")
+    if not isinstance(fields, dict):
+        return {}
+    named = cast(Object, fields).items()
+    return {name: cast(Object, field) for name, field in named if isinstance(field, dict)}
 
 
 def _check_output_fields(castable: Castable) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Literal, cast
 
-from llmspell.components.workflow import run_workflow
 from llmspell.errors import (
-    BudgetExhausted,
     InternalError,
     LimitWallClock,
     LlmspellError,
@@ -19,23 +18,29 @@ from llmspell.errors import (
     SpellRaised,
 )
 from llmspell.runs.budget import Budget
-from llmspell.runs.castable import Castable, make_castable
-from llmspell.runs.children import Child, new_child, relay_models
+from llmspell.runs.castable import Castable
+from llmspell.runs.children import (
+    Child,
+    charge_again,
+    new_child,
+    relay_models,
+    was_cut_short,
+)
 from llmspell.runs.journal import Journal
 from llmspell.runs.live import LiveRun
 from llmspell.runs.outputs import accepted
+from llmspell.runs.own_script import OwnScript
 from llmspell.runs.parking import Tree
 from llmspell.runs.performing import Performer
 from llmspell.runs.record import Outcome, Question, child_id, outcome_of
-from llmspell.runs.scripting import Continued, ScriptSession
+from llmspell.runs.scripting import Continued
 from llmspell.runs.services import Services
+from llmspell.runs.spell_body import perform_body, returned_castable
+from llmspell.runs.stop import Stop, unbroken
 from llmspell.runs.work import Work
-from llmspell.runtime.engine import ScriptContext
 from llmspell.security.principals import Caller
-from llmspell.spec.declaration import SpellSpec
-from llmspell.spec.reading import read_spec
 from llmspell.state.store import DeletePrefix, Durability, Family
-from llmspell.values import JSON, Object, dumps
+from llmspell.values import JSON, Object
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +76,7 @@ class Casting:
         """The task `run` is in; set by whoever makes it, for a cast without a parent."""
         self.leaving: Literal["parked", "suspended"] | None = None
         """Why the whole tree is left although it has not ended."""
+        self._is_told = False
         self._wake_at: float | None = None
         self._services = services
         self._castable = castable
@@ -78,6 +84,7 @@ class Casting:
         self._caller = caller
         self._parent = parent
         self._is_resumed = is_resumed
+        self._was_begun = is_resumed or (parent is not None and parent._was_begun)
         self._journal = journal
         self._tree = parent._tree if parent else Tree(self._park)
         limits = services.limits
@@ -93,9 +100,8 @@ class Casting:
         )
         self._began = services.clock.monotonic()
         self._is_inline = parent is not None and castable.program is None
-        self._own_session: ScriptSession | None = None
-        self._is_opening = False
-        self._opened: asyncio.Event | None = None  # set once who opens it has, or could not
+        if is_resumed and not self._is_inline:
+            journal.on_lost = partial(charge_again, self._budget)
         epoch = live.run.epoch
         self._work = Work(
             services,
@@ -107,9 +113,15 @@ class Casting:
             tree=self._tree,
             path=path if path is not None else (f"e{epoch}" if epoch else ""),
         )
+        # What its parent's file declares lives in the parent's script.
+        self._script = (
+            parent._script
+            if parent is not None and castable.program is None
+            else OwnScript(self._work, is_child=parent is not None)
+        )
         self._performer = Performer(
             self._work,
-            session=self._session,
+            session=self._script.session,
             begin_child=self._cast_child,
             show=self._show,
             settle=self._settle,
@@ -118,6 +130,12 @@ class Casting:
     @property
     def _root(self) -> Casting:
         return self._parent._root if self._parent else self
+
+    def _above(self) -> Iterator[Casting]:
+        casting = self._parent
+        while casting is not None:
+            yield casting
+            casting = casting._parent
 
     @property
     def is_detached(self) -> bool:
@@ -150,7 +168,7 @@ class Casting:
         except LlmspellError as error:
             await self._fail(error)
         except asyncio.CancelledError:
-            await asyncio.shield(self._left() if self._root.leaving else self.stopped())
+            await unbroken(self._left() if self._root.leaving else self.stopped())
             raise
         except Exception as error:  # a fault of ours must end the run, not leave it stuck
             log.exception("cast of %s failed", self._castable.name)
@@ -159,18 +177,24 @@ class Casting:
             await self._end("completed", output=output, content=content)
         finally:
             self._performer.close()
-            await self._close_session()
-            if not self.live.run.is_final:  # whoever has it open still finds this very object
-                self._services.opened[self.live.run.id] = self.live
-            self._services.live.pop(self.live.run.id, None)
-            # It leads back here: without it all of the cast is freed at once, and the garbage
-            # collector has nothing to look for.
-            del self._performer
-            if self._root is self:
-                self._tree.stop()
-            if not self.live.run.is_final and self._root.leaving != "parked":
-                self.live.abandon()
+            try:
+                if not self._is_inline:  # else the script is another's
+                    await self._script.close()
+            finally:  # canceled meanwhile: the run has ended, or is left, all the same
+                self._let_go()
         return outcome_of(self.live.run)
+
+    def _let_go(self) -> None:
+        if not self.live.run.is_final:  # whoever has it open still finds this very object
+            self._services.opened[self.live.run.id] = self.live
+        self._services.live.pop(self.live.run.id, None)
+        # It leads back here: without it all of the cast is freed at once, and the garbage
+        # collector has nothing to look for.
+        del self._performer
+        if self._root is self:
+            self._tree.stop()
+        if not self.live.run.is_final and self._root.leaving != "parked":
+            self.live.abandon()
 
     async def _outcome(self) -> tuple[JSON, list[Object] | None]:
         while True:
@@ -201,7 +225,7 @@ class Casting:
                 hint="call ctx:continue_as_new in the run function of the spell itself",
             )
         value = self._castable.accept_input(input, limit_bytes=self._services.limits.input_bytes)
-        await self._close_session()
+        await self._script.close()
         run = self.live.run
         run.input = self._input = value
         run.epoch += 1
@@ -220,9 +244,20 @@ class Casting:
 
     def leave(self, why: Literal["parked", "suspended"]) -> None:
         """Let the whole tree go as it stands; its records stay, and it can be resumed."""
-        if self.leaving is None and self.task is not None and not self.task.done():
+        if self._tell():
             self.leaving = why
-            self.task.cancel()
+
+    def cancel(self) -> None:
+        """Stop a cast without a parent, and everything it began."""
+        self._tell()
+
+    def _tell(self) -> bool:
+        """Cancel the task, once: a second time would hit it while it puts things in order."""
+        if self._is_told or self.task is None or self.task.done():
+            return False
+        self._is_told = True
+        self.task.cancel()
+        return True
 
     def _park(self, wake_at: float | None) -> None:
         self._wake_at = wake_at
@@ -241,13 +276,10 @@ class Casting:
     # -- questions
 
     def _chain(self) -> list[LiveRun]:
-        chain: list[LiveRun] = []
-        casting: Casting | None = self
-        while casting is not None:
+        chain = [self, *self._above()]
+        for casting in chain:
             casting._work.acted = True
-            chain.append(casting.live)
-            casting = casting._parent
-        return chain
+        return [casting.live for casting in chain]
 
     async def _show(self, question: Question) -> None:
         """Show a question at this run and all above it: their callers know those."""
@@ -270,7 +302,7 @@ class Casting:
         castable = self._castable
         limit = castable.spec.concurrency
         # A spell that casts itself would wait for its own turn for ever.
-        if limit is None or self._is_below(castable.name):
+        if limit is None or any(each._castable.name == castable.name for each in self._above()):
             return self._spec_result(castable)
         return self._result_in_turn(castable, limit)
 
@@ -280,112 +312,28 @@ class Casting:
                 await stack.enter_async_context(self._services.turns.taken(castable.name, limit))
             return await self._spec_result(castable)
 
-    def _is_below(self, name: str) -> bool:
-        above = self._parent
-        while above is not None:
-            if above._castable.name == name:
-                return True
-            above = above._parent
-        return False
-
-    async def _spec_result(self, castable: Castable) -> JSON:
-        spec = castable.spec
-        if spec.run is not None:
-            session = await self._session()
-            return await session.call(
-                spec.run,
-                _arguments(spec, self._input),
-                with_context=True,
-                path=self._work.path,
-                perform=self._performer.perform,
-                is_first=not self._is_inline,
-            )
-        if spec.workflow is not None:
-            return await self._performer.drive(run_workflow(spec.workflow, self._input))
-        assert spec.agent is not None  # a spec has exactly one of the three
-        prompt = _prompt(self._input)
-        result = await self._performer.run_agent(spec.agent, prompt, stream=True)
-        if spec.agent.output is None:
-            return result["text"]
-        if result["output"] is None and result["stopped"] == "budget":
-            raise BudgetExhausted(
-                f"agent {spec.agent.name!r} spent its limits before it had a structured answer",
-                data={"limit": "limits", "spent": result["usage"], "text": result["text"]},
-            )
-        return result["output"]
+    def _spec_result(self, castable: Castable) -> Awaitable[JSON]:
+        return perform_body(
+            castable.spec,
+            self._input,
+            performer=self._performer,
+            script=self._script,
+            path=self._work.path,
+            is_first=not self._is_inline,
+        )
 
     async def _file_result(self) -> JSON:
         """Cast a file that is not published: its top level, then what it returned."""
-        session = await self._session()
+        session = await self._script.session()
         ended = cast(Object, await session.main(self._input, perform=self._performer.perform))
-        returned = ended.get("returned")
-        if isinstance(returned, dict) and cast(Object, returned).get("$kind") in (
-            "spell",
-            "agent",
-            "tool",
-            "workflow",
-        ):
-            own = self._castable
-            spec = read_spec(cast(Object, returned), own.origin, default_name=own.name)
-            inner = make_castable(spec, own.origin, own.engine, unrestricted=True)
+        inner = returned_castable(ended.get("returned"), self._castable)
+        if inner is not None:
             self._castable = inner
             given = inner.filled(self._input) if isinstance(self._input, str) else self._input
             self._input = inner.accept_input(given, limit_bytes=self._services.limits.input_bytes)
             self._work.path = "main"
             return await self._spec_result(inner)
-        return cast(JSON, returned) if ended.get("has_returned") else ended.get("last")
-
-    # -- the script
-
-    async def _session(self) -> ScriptSession:
-        if self._is_inline:
-            assert self._parent is not None  # whose file declared it
-            return await self._parent._session()
-        while self._own_session is None:
-            if self._is_opening:  # by another branch of the same cast
-                if self._opened is None:
-                    self._opened = asyncio.Event()
-                await self._opened.wait()
-                continue
-            self._is_opening = True
-            try:
-                self._own_session = await self._open_session()
-            finally:
-                self._is_opening = False
-                if self._opened is not None:
-                    self._opened.set()
-                    self._opened = None
-        return self._own_session
-
-    async def _open_session(self) -> ScriptSession:
-        castable = self._castable
-        assert castable.program is not None  # else a session is shared
-        run = self.live.run
-        script = await castable.engine.open(
-            castable.program,
-            castable.limits_within(self._services.script_limits),
-            ScriptContext(
-                run_id=run.id,
-                session=run.session,
-                user=run.principal,
-                tenant=run.tenant,
-                deadline=run.created_at + run.seconds if run.seconds is not None else None,
-                now=run.created_at,
-                seed=(run.seed or run.id).encode(),
-                message=self._caller.message,
-                steps=self._journal.steps(),
-            ),
-            is_child=self._parent is not None,
-        )
-        session = ScriptSession(script, self._journal, self._tree, self._services.pace)
-        if not run.source:
-            session.load(castable.declaration)
-        return session
-
-    async def _close_session(self) -> None:
-        if self._own_session is not None:
-            session, self._own_session = self._own_session, None
-            await session.close()
+        return ended.get("returned") if ended.get("has_returned") else ended.get("last")
 
     # -- children
 
@@ -394,25 +342,26 @@ class Casting:
         is_inline = castable.program is None
         run_id = child_id(self._journal.run_id, key)
         # A run that was begun before may have begun this child: then it is that one.
-        live = await services.reopen(self.live.run.tenant, run_id) if self._was_begun() else None
+        live = await services.reopen(self.live.run.tenant, run_id) if self._was_begun else None
         is_resumed = live is not None
         if live is None:
             value = castable.accept_input(input, limit_bytes=services.limits.input_bytes)
             live = new_child(services, self.live.run, run_id, castable, value)
-        else:
-            value = live.run.input
-            if live.run.is_final and not is_inline:
-                self._budget.recharge(live.run.usage, castable.name)
-                return Child(outcome_of(live.run), acted=True)
-            if not is_inline and live.run.spell_version != castable.version:
-                castable = await services.castable_of(live.run)
+        elif is_inline and was_cut_short(live.run):
+            self._journal.discard(key)
+            return Child(outcome_of(live.run), acted=True)
+        elif live.run.is_final and not is_inline:
+            self._budget.recharge(live.run.usage)
+            return Child(outcome_of(live.run), acted=True)
+        elif not is_inline and live.run.spell_version != castable.version:
+            castable = await services.castable_of(live.run)
         begun: Object = {"spell": castable.name, "run_id": live.run.id, "label": label}
         self.live.note("cast.started", begun, key + "<")
         child = Casting(
             services,
             live,
             castable,
-            value,
+            live.run.input,
             self._caller,
             journal=self._journal if is_inline else await services.journal_of(run_id, is_resumed),
             parent=self,
@@ -420,18 +369,18 @@ class Casting:
             is_resumed=is_resumed,
         )
         relay = asyncio.ensure_future(relay_models(live, self.live, after=len(live.log)))
+        stop = services.stops[run_id] = Stop()
         try:
-            outcome = await child.run()
+            with stop:
+                await child.run()
         finally:
+            del services.stops[run_id]
             if not live.log.is_closed:
                 relay.cancel()  # the child is left, not ended: others may follow it further
             await asyncio.gather(relay, return_exceptions=True)
             if live.run.is_final:  # else the tree is left, and the child goes on with it
                 self.live.note("cast.ended", {**begun, "state": live.run.state}, key + ">")
-        return Child(outcome, acted=child._work.acted or live.is_saved)
-
-    def _was_begun(self) -> bool:
-        return self._is_resumed or (self._parent is not None and self._parent._was_begun())
+        return Child(outcome_of(live.run), acted=child._work.acted or live.is_saved)
 
     # -- ends
 
@@ -460,18 +409,3 @@ class Casting:
             is_kept=acted or self._castable.spec.kind != "completion",
             **parts,
         )
-
-
-def _arguments(spec: SpellSpec, input: JSON) -> tuple[JSON, ...]:
-    """Return what a spec's function is called with, before its `ctx`."""
-    if spec.kind == "completion":
-        return (input["value"], input["context"])
-    return (input,)
-
-
-def _prompt(input: JSON) -> JSON:
-    if isinstance(input, dict):
-        table = cast(Object, input)
-        if set(table) == {"prompt"}:
-            return table["prompt"]
-    return dumps(input)

@@ -14,10 +14,12 @@ import msgspec
 
 from llmspell.effects.effect import Cast
 from llmspell.effects.messages import Usage
-from llmspell.errors import LlmspellError
+from llmspell.errors import LimitWallClock, LlmspellError, SpellNotFound
+from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
+from llmspell.runs.journal_records import Record
 from llmspell.runs.live import LiveRun
-from llmspell.runs.record import Outcome, Run
+from llmspell.runs.record import Outcome, Run, child_id
 from llmspell.runs.services import Services
 from llmspell.runs.targets import Targets, is_published, target_name
 from llmspell.runs.work import Work
@@ -66,6 +68,16 @@ def new_child(
     return services.new_live(run, castable)
 
 
+def was_cut_short(run: Run) -> bool:
+    """Return whether a run ended by something from outside, so that performed again it would not.
+
+    What shares its parent's journal is performed again with it, unless this is so.
+    """
+    return run.state == "canceled" or (
+        run.error is not None and run.error.get("code") == LimitWallClock.code
+    )
+
+
 async def relay_models(child: LiveRun, parent: LiveRun, *, after: int) -> None:
     """Show a child's model calls and their text in its parent's log, until the child ends.
 
@@ -76,6 +88,15 @@ async def relay_models(child: LiveRun, parent: LiveRun, *, after: int) -> None:
         if event.kind in ("model.delta", "model.started", "model.ended"):
             data = {key: value for key, value in event.data.items() if key != "answer"}
             parent.note(event.kind, data)
+
+
+def charge_again(budget: Budget, record: Record) -> None:
+    """Charge what was spent on an effect that a run, performed again, does not recall.
+
+    It may lie in a step whose result is known, or in a branch that was canceled.
+    """
+    if record.usage is not None:
+        budget.recharge(record.usage, children=int(record.kind == "cast"))
 
 
 class Children:
@@ -115,6 +136,9 @@ class Children:
             child = await self._begin(castable, input, label, key)
             return _result_of(child.outcome)
         name = target_name(target)
+        known = self._work.journal.peek(key)
+        if known is not None and (spent := known.record.usage) is not None and not known.record.ok:
+            self._work.budget.recharge(spent, children=1, tool_calls=int(tool_call))
         row = await self._work.recall(key, "cast", name)
         if row is not None:
             result = msgspec.convert(row.record.value, ChildResult)
@@ -122,26 +146,40 @@ class Children:
             return result
         await self._work.act()
         await self._work.journal.flush()
-        acted = False
+        child: Child | None = None
         try:
-            castable = self._targets.find(target)
+            castable = await self._published(target, key)
             self._work.budget.enter(castable.name, tool_call=tool_call)
             child = await self._begin(castable, input, label, key)
-            acted = child.acted
             result = _result_of(child.outcome)
         except LlmspellError as error:
-            await self._note_end(key, name, error.to_value(), ok=False, acted=acted)
+            await self._note_end(key, name, error.to_value(), child, ok=False)
             raise
-        value = msgspec.to_builtins(result)
-        await self._note_end(key, name, value, ok=True, acted=acted)
+        await self._note_end(key, name, msgspec.to_builtins(result), child, ok=True)
         return result
 
-    async def _note_end(self, key: str, name: str, value: JSON, *, ok: bool, acted: bool) -> None:
-        if acted:
-            await self._work.journal.record(key, "cast", name, value, ok=ok)
+    async def _published(self, target: str | Object, key: str) -> Castable:
+        try:
+            return self._targets.find(target)
+        except SpellNotFound:
+            # A child that was begun while it was published goes on with what it began with.
+            run = self._work.live.run
+            begun = await self._work.services.reopen(
+                run.tenant, child_id(self._work.journal.run_id, key)
+            )
+            if begun is None:
+                raise
+            return await self._work.services.castable_of(begun.run)
+
+    async def _note_end(
+        self, key: str, name: str, value: JSON, child: Child | None, *, ok: bool
+    ) -> None:
+        usage = child.outcome.usage if child is not None else None
+        if child is not None and child.acted:
+            await self._work.journal.record(key, "cast", name, value, ok=ok, usage=usage)
             return
         # What did nothing can be done again: its end is written with what comes next.
-        self._work.journal.note(key, "cast", name, value, ok=ok)
+        self._work.journal.note(key, "cast", name, value, ok=ok, usage=usage)
         if self._work.journal.is_heavy:
             await self._work.journal.flush()
 

@@ -1,16 +1,9 @@
 """The journal of one run: what its effects came to, so that a run begun again need not repeat them.
 
-Each leaf effect (a model call, a child, a read or write of state, a question...)
-has a key that is the same each time the run is performed, and one record. A run
-that is resumed asks for the same effects again: those with a record get what
+A run that is resumed asks for the same effects again: those with a record get what
 was recorded (`take`), the others wait until every record has been taken
-(`caught_up`) and are then performed. Beside its own result a record tells which
-messages the script was given since the record before (`after`), so that a
-resumed script is given the same ones in the same order, although it is only
-the order of what reaches one script that matters.
-
-On disk: family `journal`, key (run id, number), numbers growing, with gaps
-where a commit failed. What a record means is the performer's part.
+(`caught_up`) and are then performed. What a record is and how it is stored, see
+`journal_records`; what it means is the performer's part.
 """
 
 from __future__ import annotations
@@ -19,16 +12,14 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
-
-import msgspec
 
 from llmspell import failpoints
 from llmspell.clock import Clock
-from llmspell.errors import LimitHistory, RunDiverged
-from llmspell.state.store import Durability, Family, Put, Store, Write
+from llmspell.effects.messages import Usage
+from llmspell.errors import LimitHistory, RunDiverged, StateError
+from llmspell.runs.journal_records import UNRECORDED, Mark, Record, Row, encode_record
+from llmspell.runs.unwritten import Slip, Unwritten
+from llmspell.state.store import Durability, Store
 from llmspell.values import JSON
 
 PENDING_BYTES = 1 << 20
@@ -41,103 +32,7 @@ RESTORED_AT_ONCE = 250
 STALL_SECONDS = 30.0
 """A resumed run that takes no record for so long has gone another way than before."""
 
-_PAGE = 1000
 _SIGNS = re.compile("[:/.<]")
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """A message that a script was given: `@path` for a call, else the key of an answer."""
-
-    key: str
-    at: float
-    """The time the script was told with it."""
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one leaf effect came to."""
-
-    key: str
-    kind: str
-    """The effect's kind; "order" for a record that only carries `after`."""
-    name: str
-    """What it was done to: a model, a spell, a key of state."""
-    at: float
-    """Unix time at which it was recorded."""
-    ok: bool = True
-    value: JSON = None
-    """The result, or the error object when not `ok`."""
-    begun: bool = False
-    """The effect only began: `value` is what it waits for."""
-    after: tuple[Mark, ...] = ()
-    """Messages the script was given since the record before."""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A record as it is stored."""
-
-    number: int
-    record: Record
-    version: int
-    """Of the commit that wrote it, which is that of the state it wrote too."""
-
-
-_decode = msgspec.msgpack.Decoder(Record).decode
-
-
-async def read_journal(store: Store, run_id: str) -> list[Row]:
-    """Return every record of a run, in the order they were written.
-
-    Raises:
-        StateCorrupt: The stored bytes are damaged.
-    """
-    rows: list[Row] = []
-    after = 0
-    while True:
-        page = await store.scan(
-            Family.JOURNAL, (run_id,), after=(run_id, after) if after else None, limit=_PAGE
-        )
-        rows += [Row(int(key[1]), _decode(entry.value), entry.version) for key, entry in page]
-        if len(page) < _PAGE:
-            return rows
-        after = rows[-1].number
-        await asyncio.sleep(0)  # a page that is at hand takes no turn of the event loop
-
-
-async def last_number(store: Store, run_id: str) -> int:
-    """Return the number of a run's last record, or 0."""
-    page = await store.scan(Family.JOURNAL, (run_id,), limit=1, reverse=True)
-    return int(page[0][0][1]) if page else 0
-
-
-def copied(rows: Sequence[Row], run_id: str) -> list[Write]:
-    """Return the writes that give another run the same records.
-
-    A question that has no answer among them is asked anew: it names the run that asked it.
-    """
-    ended = {row.record.key for row in rows if not row.record.begun}
-    writes: list[Write] = []
-    for row in rows:
-        record = row.record
-        if record.begun and record.kind == "ask" and record.key not in ended:
-            record = Record(key="", kind="order", name="", at=record.at, after=record.after)
-        writes.append(Put(Family.JOURNAL, (run_id, row.number), _encode(record)))
-    return writes
-
-
-@dataclass(slots=True)
-class _Unwritten:
-    """What a journal will write with its next commit, and how much it wrote."""
-
-    run_id: str
-    number: int
-    """Of the last row written."""
-    count: int = 0
-    """Results recorded."""
-    marks: list[Mark] = field(default_factory=list[Mark])
-    records: list[Record] = field(default_factory=list[Record])
-    bytes: int = 0
 
 
 class Journal:
@@ -152,7 +47,7 @@ class Journal:
         self._store = store
         self._clock = clock
         self._limit = limit
-        self._unwritten = _Unwritten(run_id, 0)
+        self._unwritten = Unwritten(run_id, 0)
         self._left: dict[str, Row] = {}
         self._begun: dict[str, JSON] = {}
         self._order: deque[Mark] = deque()
@@ -166,6 +61,8 @@ class Journal:
         """Why the run cannot be performed again, once that is known: it is told nothing more."""
         self.on_discard: Callable[[], None] | None = None
         """Called when messages of before were forgotten, so that others may come next."""
+        self.on_lost: Callable[[Record], None] | None = None
+        """Called with each record of before that is forgotten without being taken."""
 
     async def restore(self, rows: Sequence[Row]) -> None:
         """Take what was recorded before, when the run is resumed. Comes before anything else."""
@@ -221,7 +118,7 @@ class Journal:
         if row is None:
             return None
         record = row.record
-        if (record.kind, record.name) != (kind, name):
+        if record.kind != UNRECORDED and (record.kind, record.name) != (kind, name):
             raise self._diverged(
                 f"the run now asks for {kind} {name!r} where it asked for "
                 f"{record.kind} {record.name!r}",
@@ -239,7 +136,9 @@ class Journal:
         """Return the keys of the steps whose end is recorded and not recalled yet."""
         if not self._left:
             return frozenset()
-        return frozenset(key for key, row in self._left.items() if row.record.kind == "step")
+        return frozenset(
+            key for key, row in self._left.items() if row.record.kind in ("step", UNRECORDED)
+        )
 
     def peek(self, key: str) -> Row | None:
         """Return what was recorded of an effect without taking it."""
@@ -249,8 +148,10 @@ class Journal:
         """Forget what was recorded under a path: its branch was canceled, or its end is known."""
         if not self.is_replaying:
             return
-        for key in self._below.pop(path, ()):
-            self._left.pop(key, None)
+        for key in (*self._below.pop(path, ()), "@" + path):  # and the call that is made there
+            row = self._left.pop(key, None)
+            if row is not None and self.on_lost is not None:
+                self.on_lost(row.record)
             self._forgotten.add(key)
         self._skip_forgotten()
         self._moved()
@@ -338,15 +239,32 @@ class Journal:
 
     # -- recording
 
-    def note(self, key: str, kind: str, name: str, value: JSON, *, ok: bool = True) -> None:
+    def note(
+        self,
+        key: str,
+        kind: str,
+        name: str,
+        value: JSON,
+        *,
+        ok: bool = True,
+        usage: Usage | None = None,
+    ) -> None:
         """Record what can be done again: it is written with the next record, or by `flush`.
 
         Raises:
             LimitHistory: The run recorded more than it may.
         """
-        record = self._made(key, kind, name, value, ok=ok)
+        record = self._made(key, kind, name, value, ok=ok, usage=usage)
         self._unwritten.records.append(record)
-        self._unwritten.bytes += len(_encode(record))
+        self._unwritten.bytes += len(encode_record(record))
+
+    def note_unrecorded(self, key: str, error: StateError) -> None:
+        """Note that an effect failed because it could not be recorded, unless it has a record.
+
+        Whoever asked for it may go on, and is to be told the same when the run is resumed.
+        """
+        if key not in self._times:
+            self.note(key, UNRECORDED, error.code, error.to_value(), ok=False)
 
     async def begin(self, key: str, kind: str, name: str, value: JSON) -> None:
         """Record that an effect began and what it waits for, written when this returns.
@@ -374,8 +292,8 @@ class Journal:
         *,
         ok: bool = True,
         begun: bool = False,
+        usage: Usage | None = None,
         durability: Durability = Durability.DURABLE,
-        also: Sequence[Write] = (),
     ) -> None:
         """Record a result, with everything noted before; returns once `durability` holds.
 
@@ -384,8 +302,15 @@ class Journal:
             StateError: It could not be written.
         """
         failpoints.hit("run.before_journal")
-        with self.slip(key, kind, name, ok=ok, begun=begun) as slip:
-            await self._store.commit([*also, *slip.writes(value)], durability=durability)
+        try:
+            with Slip(
+                self._unwritten,
+                lambda value: self._made(key, kind, name, value, ok=ok, begun=begun, usage=usage),
+            ) as slip:
+                await self._store.commit(slip.writes(value), durability=durability)
+        except StateError:
+            self._times.pop(key, None)  # it has no record
+            raise
         failpoints.hit("run.after_journal")
 
     async def flush(self, durability: Durability = Durability.WRITTEN) -> None:
@@ -395,14 +320,20 @@ class Journal:
         with Slip(self._unwritten, lambda _: self._made("", "order", "", None, ok=True)) as slip:
             await self._store.commit(slip.writes(None), durability=durability)
 
-    def slip(self, key: str, kind: str, name: str, *, ok: bool = True, begun: bool = False) -> Slip:
+    def slip(self, key: str, kind: str, name: str) -> Slip:
         """Return a record to be written in the same commit as what it records."""
-        return Slip(
-            self._unwritten, lambda value: self._made(key, kind, name, value, ok=ok, begun=begun)
-        )
+        return Slip(self._unwritten, lambda value: self._made(key, kind, name, value, ok=True))
 
     def _made(
-        self, key: str, kind: str, name: str, value: JSON, *, ok: bool, begun: bool = False
+        self,
+        key: str,
+        kind: str,
+        name: str,
+        value: JSON,
+        *,
+        ok: bool,
+        begun: bool = False,
+        usage: Usage | None = None,
     ) -> Record:
         at = self.now()
         if begun:
@@ -414,68 +345,11 @@ class Journal:
                     data={"limit": "runs.history", "allowed": self._limit},
                 )
             self._times[key] = at
-        return Record(key=key, kind=kind, name=name, at=at, ok=ok, value=value, begun=begun)
+        return Record(
+            key=key, kind=kind, name=name, at=at, ok=ok, value=value, begun=begun, usage=usage
+        )
 
     def _moved(self) -> None:
         self._progress += 1
         if self._changed is not None:
             self._changed.set()
-
-
-class Slip:
-    """A record on its way into a commit that may be refused and tried again.
-
-    `writes` may be called several times: each call takes the place of the one
-    before. Left by an exception, nothing counts as recorded.
-    """
-
-    def __init__(self, unwritten: _Unwritten, make: Callable[[JSON], Record]) -> None:
-        self._unwritten = unwritten
-        self._make = make
-        self._taken = _Unwritten(unwritten.run_id, 0)
-        self._is_taken = False
-
-    def writes(self, value: JSON) -> list[Write]:
-        """Return the rows of what is noted and of the record itself, its result being `value`."""
-        self._put_back()
-        self._is_taken = True
-        source, taken = self._unwritten, self._taken
-        records = [*source.records, self._make(value)]
-        taken.records, source.records = source.records, []
-        taken.marks, source.marks = source.marks, []
-        taken.bytes, source.bytes = source.bytes, 0
-        records[0] = msgspec.structs.replace(records[0], after=tuple(taken.marks))
-        rows: list[Write] = []
-        for record in records:
-            source.number += 1
-            rows.append(Put(Family.JOURNAL, (source.run_id, source.number), _encode(record)))
-            taken.count += not (record.begun or record.kind == "order")
-        source.count += taken.count
-        return rows
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether its rows were asked for."""
-        return self._is_taken
-
-    def _put_back(self) -> None:
-        source, taken = self._unwritten, self._taken
-        source.records[:0] = taken.records
-        source.marks[:0] = taken.marks
-        source.bytes += taken.bytes
-        source.count -= taken.count
-        self._taken = _Unwritten(source.run_id, 0)
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Put back what was not written."""
-        if error is not None and not isinstance(error, asyncio.CancelledError):
-            self._put_back()

@@ -77,7 +77,7 @@ class LiveRun:
         self._is_stopped = run.state not in ("submitted", "working")
         self._waiters: set[asyncio.Future[None]] = set()
         self.failure: BaseException | None = None
-        """Why saving in the background failed; the run then fails with it."""
+        """Why the last save in the background failed: before the run acts again it is saved."""
 
     @property
     def is_saved(self) -> bool:
@@ -129,7 +129,7 @@ class LiveRun:
         self.run.questions = left
         data: Object = {"id": question.id, "run_id": question.run_id, "action": action, "by": by}
         self.note("answer", data)
-        if not left and self.run.state == "input_required":
+        if not left and self.run.state == "input_required" and not self._ending:
             self.enter("working")
 
     def answer(self, key: str, answer: Object) -> None:
@@ -182,6 +182,7 @@ class LiveRun:
         async with self._lock:
             events = self.log.unsaved()[:most]
             if not events and self.is_saved and durability is not Durability.DURABLE:
+                self.failure = None
                 return
             # The record as it is now is what is written: it may change meanwhile.
             updated_at = self.run.updated_at
@@ -299,6 +300,13 @@ class LiveRun:
         self.log.close()
         self._stop()
 
+    def revive(self) -> None:
+        """Expect more of a run that was abandoned: it is to be performed again."""
+        if self.log.is_closed and not self.run.is_final:
+            self.log.reopen()
+            self._saver = None
+            self._is_stopped = self.run.state not in ("submitted", "working")
+
     async def stopped(self, *, until: float | None = None) -> None:
         """Return once the run has ended, waits for an answer, or was abandoned.
 
@@ -336,6 +344,7 @@ class LiveRun:
             self._first_save.done()
         self._is_first = False
         self._is_known = True
+        self.failure = None
         self._listed_at = (updated_at,)
 
     def _list(self, updated_at: float) -> tuple[float, ...]:
@@ -362,7 +371,7 @@ class LiveRun:
             await self._clock_pause()
             self._saver = None
             await self.save()
-        except Exception as error:  # kept, so that the cast itself ends with it
+        except Exception as error:  # kept, so that the next act of the run tries again
             self.failure = error
 
     async def _clock_pause(self) -> None:

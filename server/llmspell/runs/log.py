@@ -27,7 +27,7 @@ KINDS = frozenset(
         "changed",  # {uri} or {list}: what a resource holds, or what is in a list, was changed
         "question",  # {id, run_id, message, schema, expires_at, name?, url?, request?}
         "answer",  # {id, run_id, action, by}: how the question ended; by = whose principal
-        "resumed",  # {reason}: restart, answer, time, fork or continued
+        "resumed",  # {reason}: restart, answer, time, stopped, fork or continued
     }
 )
 """What an event can be."""
@@ -97,6 +97,10 @@ class RunLog:
     def mark_saved(self, number: int) -> None:
         """Note that every event up to `number` is in the store."""
         self._saved = max(self._saved, number)
+
+    def reopen(self) -> None:
+        """Expect more events after all."""
+        self._closed = False
 
     def close(self) -> None:
         """Let every reader end after the last event."""

@@ -43,7 +43,7 @@ class ModelCalls:
         row = await self._work.recall(key, "model", name)
         if row is not None:
             reply = msgspec.convert(row.record.value, ModelReply)
-            self._work.budget.recharge(reply.usage, reply.model)
+            self._work.budget.recharge(reply.usage)
             return reply
         await self._work.act()
         # The provider must not know of a call that depends on what a crash would forget.
@@ -55,7 +55,9 @@ class ModelCalls:
                 await self._work.journal.record(key, "model", name, error.to_value(), ok=False)
                 raise
             failpoints.hit("run.after_reply")
-            await self._work.journal.record(key, "model", name, msgspec.to_builtins(reply))
+            await self._work.journal.record(
+                key, "model", name, msgspec.to_builtins(reply), usage=reply.usage
+            )
         return reply
 
     async def _ask_model(self, effect: CallModel, key: str) -> ModelReply:

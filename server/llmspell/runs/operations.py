@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from llmspell.components.schema import Schema, SchemaInvalid
 from llmspell.effects.effect import (
@@ -31,17 +31,15 @@ from llmspell.effects.effect import (
     ScanInTransaction,
     ScanState,
     Sleep,
-    StateScope,
     StateWrite,
     WatchState,
     WriteState,
 )
 from llmspell.errors import SpellRaised
+from llmspell.runs.arguments import Arguments
 from llmspell.spec.shorthand import ShorthandError, to_schema
 from llmspell.values import JSON, Object
 
-_T = TypeVar("_T")
-_SCOPES = ("spell", "session", "user", "shared", "run")
 _LEVELS = ("debug", "info", "warn", "error")
 _PART_KEYS = frozenset({"text", "data", "name", "media_type", "append", "last"})
 _NOTICE = re.compile(r"notifications/[A-Za-z_/]{1,100}")
@@ -67,85 +65,14 @@ def read_operation(name: str, arguments: JSON) -> Effect:
     reader = _READERS.get(name)
     if reader is None:
         raise SpellRaised(f"there is no operation {name!r}")
-    return reader(_Arguments(name, arguments))
+    return reader(Arguments(name, arguments))
 
 
-class _Arguments:
-    """Arguments of one request; each getter checks what it returns."""
-
-    def __init__(self, operation: str, values: JSON) -> None:
-        self._operation = operation
-        self._values = cast(Object, values) if isinstance(values, dict) else {}
-
-    def wrong(self, name: str, want: str) -> SpellRaised:
-        return SpellRaised(f"{self._operation}: {name!r} must be {want}")
-
-    def get(self, name: str) -> Any:
-        return self._values.get(name)
-
-    def of(self, name: str, kind: type[_T], want: str, default: _T | None = None) -> _T:
-        value = self._values.get(name)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.wrong(name, want)
-        return value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        return self.of(name, str, "a string", default)
-
-    def optional_text(self, name: str) -> str | None:
-        return None if self._values.get(name) is None else self.text(name)
-
-    def number(self, name: str, default: float | None = None) -> int | float:
-        value = self._values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(name, "a number")
-        return value
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        value = self.number(name, default)
-        if isinstance(value, float) and not value.is_integer():  # nan and inf are none either
-            raise self.wrong(name, "a whole number")
-        return int(value)
-
-    def seconds(self, name: str, most: float) -> float:
-        seconds = float(self.number(name))
-        if not 0 <= seconds <= most:
-            raise self.wrong(name, f"between 0 and {most:.0f}")
-        return seconds
-
-    def optional_seconds(self, name: str, most: float) -> float | None:
-        if self._values.get(name) is None:
-            return None
-        if not (seconds := self.seconds(name, most)):
-            raise self.wrong(name, "more than 0")
-        return seconds
-
-    def flag(self, name: str) -> bool:
-        return self.of(name, bool, "true or false", False)
-
-    def target(self, name: str) -> str | Object:
-        value = self._values.get(name)
-        if isinstance(value, dict):
-            table = cast(Object, value)
-            return str(table.get("name")) if table.get("$kind") == "ref" else table
-        if isinstance(value, str) and value:
-            return value
-        raise self.wrong(name, "a name, or a spell, agent, tool or workflow")
-
-    def scope(self) -> StateScope:
-        value = self.text("scope", "spell")
-        if value not in _SCOPES:
-            raise self.wrong("scope", f"one of {', '.join(_SCOPES)}")
-        return value
-
-
-def _cast(arguments: _Arguments) -> Effect:
+def _cast(arguments: Arguments) -> Effect:
     return Cast(target=arguments.target("target"), input=arguments.get("input"))
 
 
-def _agent(arguments: _Arguments) -> Effect:
+def _agent(arguments: Arguments) -> Effect:
     messages: list[Any] = arguments.get("messages") or []
     if not isinstance(messages, list):  # pyright: ignore[reportUnnecessaryIsInstance]  # untrusted
         raise arguments.wrong("messages", "a list")
@@ -157,11 +84,11 @@ def _agent(arguments: _Arguments) -> Effect:
     )
 
 
-def _read(arguments: _Arguments) -> Effect:
+def _read(arguments: Arguments) -> Effect:
     return ReadState(scope=arguments.scope(), key=arguments.text("key"))
 
 
-def _write(arguments: _Arguments) -> Effect:
+def _write(arguments: Arguments) -> Effect:
     return WriteState(
         scope=arguments.scope(),
         key=arguments.text("key"),
@@ -171,7 +98,7 @@ def _write(arguments: _Arguments) -> Effect:
     )
 
 
-def _delete(arguments: _Arguments) -> Effect:
+def _delete(arguments: Arguments) -> Effect:
     return DeleteState(
         scope=arguments.scope(),
         key=arguments.text("key"),
@@ -179,13 +106,13 @@ def _delete(arguments: _Arguments) -> Effect:
     )
 
 
-def _increment(arguments: _Arguments) -> Effect:
+def _increment(arguments: Arguments) -> Effect:
     return IncrementState(
         scope=arguments.scope(), key=arguments.text("key"), by=arguments.number("by", 1)
     )
 
 
-def _scan(arguments: _Arguments) -> Effect:
+def _scan(arguments: Arguments) -> Effect:
     return ScanState(
         scope=arguments.scope(),
         prefix=arguments.text("prefix", ""),
@@ -195,7 +122,7 @@ def _scan(arguments: _Arguments) -> Effect:
     )
 
 
-def _watch(arguments: _Arguments) -> Effect:
+def _watch(arguments: Arguments) -> Effect:
     return WatchState(
         scope=arguments.scope(),
         prefix=arguments.text("prefix", ""),
@@ -204,14 +131,14 @@ def _watch(arguments: _Arguments) -> Effect:
     )
 
 
-def _begin_transaction(arguments: _Arguments) -> Effect:
+def _begin_transaction(arguments: Arguments) -> Effect:
     attempts = arguments.whole("attempts", 20)
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise arguments.wrong("attempts", f"between 1 and {MAX_ATTEMPTS}")
     return BeginTransaction(attempts=attempts)
 
 
-def _read_in_transaction(arguments: _Arguments) -> Effect:
+def _read_in_transaction(arguments: Arguments) -> Effect:
     return ReadInTransaction(
         transaction=arguments.whole("transaction"),
         scope=arguments.scope(),
@@ -219,7 +146,7 @@ def _read_in_transaction(arguments: _Arguments) -> Effect:
     )
 
 
-def _scan_in_transaction(arguments: _Arguments) -> Effect:
+def _scan_in_transaction(arguments: Arguments) -> Effect:
     return ScanInTransaction(
         transaction=arguments.whole("transaction"),
         scope=arguments.scope(),
@@ -231,7 +158,7 @@ def _scan_in_transaction(arguments: _Arguments) -> Effect:
 
 
 def _state_write(operation: str, value: Any) -> StateWrite:
-    arguments = _Arguments(operation, value)
+    arguments = Arguments(operation, value)
     if not isinstance(value, dict) or not _WRITE_KEYS.issuperset(cast(Object, value)):
         raise arguments.wrong("writes", f"tables of {', '.join(sorted(_WRITE_KEYS))}")
     return StateWrite(
@@ -243,7 +170,7 @@ def _state_write(operation: str, value: Any) -> StateWrite:
     )
 
 
-def _commit(arguments: _Arguments) -> Effect:
+def _commit(arguments: Arguments) -> Effect:
     writes: Any = arguments.get("writes") or []
     if not isinstance(writes, list):
         raise arguments.wrong("writes", "a list")
@@ -257,21 +184,21 @@ def _commit(arguments: _Arguments) -> Effect:
     )
 
 
-def _abandon(arguments: _Arguments) -> Effect:
+def _abandon(arguments: Arguments) -> Effect:
     return AbandonTransaction(
         transaction=arguments.whole("transaction"), error=arguments.get("error")
     )
 
 
-def _begin_step(arguments: _Arguments) -> Effect:
+def _begin_step(arguments: Arguments) -> Effect:
     return BeginStep(name=arguments.text("name"))
 
 
-def _end_step(arguments: _Arguments) -> Effect:
+def _end_step(arguments: Arguments) -> Effect:
     return EndStep(name=arguments.text("name"), value=arguments.get("value"))
 
 
-def _ask(arguments: _Arguments) -> Effect:
+def _ask(arguments: Arguments) -> Effect:
     schema: Object | None = None
     if arguments.get("schema") is not None:
         try:
@@ -298,7 +225,7 @@ def _ask(arguments: _Arguments) -> Effect:
     )
 
 
-def _client(arguments: _Arguments) -> Effect:
+def _client(arguments: Arguments) -> Effect:
     method = arguments.text("method")
     if method not in _CLIENT_REQUESTS and not _NOTICE.fullmatch(method):
         allowed = ", ".join(_CLIENT_REQUESTS)
@@ -314,22 +241,22 @@ def _client(arguments: _Arguments) -> Effect:
     return Ask(message=f"a request to the client: {method}", request=request)
 
 
-def _changed(arguments: _Arguments) -> Effect:
+def _changed(arguments: Arguments) -> Effect:
     uri = arguments.text("uri")
     if not uri or len(uri) > MAX_URI:
         raise arguments.wrong("uri", f"the URI of a resource, {MAX_URI} characters at most")
     return Record(kind="changed", data={"uri": uri})
 
 
-def _continue_as_new(arguments: _Arguments) -> Effect:
+def _continue_as_new(arguments: Arguments) -> Effect:
     return ContinueAsNew(input=arguments.get("input"))
 
 
-def _sleep(arguments: _Arguments) -> Effect:
+def _sleep(arguments: Arguments) -> Effect:
     return Sleep(seconds=arguments.seconds("seconds", MAX_SLEEP_SECONDS))
 
 
-def _log(arguments: _Arguments) -> Effect:
+def _log(arguments: Arguments) -> Effect:
     level = arguments.text("level", "info")
     if level not in _LEVELS:
         raise arguments.wrong("level", f"one of {', '.join(_LEVELS)}")
@@ -339,7 +266,7 @@ def _log(arguments: _Arguments) -> Effect:
     return Record(kind="log", data=data)
 
 
-def _progress(arguments: _Arguments) -> Effect:
+def _progress(arguments: Arguments) -> Effect:
     data: Object = {"done": arguments.number("done")}
     if arguments.get("total") is not None:
         data["total"] = arguments.number("total")
@@ -349,7 +276,7 @@ def _progress(arguments: _Arguments) -> Effect:
     return Record(kind="progress", data=data)
 
 
-def _emit(arguments: _Arguments) -> Effect:
+def _emit(arguments: Arguments) -> Effect:
     part: Any = arguments.get("part")
     if isinstance(part, str):
         return Record(kind="part", data={"text": part})
@@ -364,14 +291,14 @@ def _emit(arguments: _Arguments) -> Effect:
     return Record(kind="part", data=table)
 
 
-def _template(arguments: _Arguments) -> Effect:
+def _template(arguments: Arguments) -> Effect:
     data: Any = arguments.get("data")
     return RenderTemplate(
         text=arguments.text("text"), data=cast(Object, data) if isinstance(data, dict) else {}
     )
 
 
-_READERS: dict[str, Callable[[_Arguments], Effect]] = {
+_READERS: dict[str, Callable[[Arguments], Effect]] = {
     "cast": _cast,
     "agent.run": _agent,
     "state.get": _read,

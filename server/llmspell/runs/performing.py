@@ -39,6 +39,7 @@ from llmspell.errors import (
     LimitWallClock,
     LlmspellError,
     SpellRaised,
+    StateError,
 )
 from llmspell.runs.asking import Asking
 from llmspell.runs.children import BeginChild, Children
@@ -125,11 +126,16 @@ class Performer:
             LlmspellError: Whatever went wrong, as the script or driver is told it.
         """
         performs = self._PERFORMS.get(type(effect))
-        if performs is not None:
-            return await performs(self, effect, key)
-        if self._state is None:
-            self._state = StateEffects(self._work)
-        return await self._state.perform(effect, key)
+        try:
+            if performs is not None:
+                return await performs(self, effect, key)
+            if self._state is None:
+                self._state = StateEffects(self._work)
+            return await self._state.perform(effect, key)
+        except StateError as error:
+            if _is_recorded(effect):
+                self._work.journal.note_unrecorded(key, error)
+            raise
 
     def close(self) -> None:
         """Let go of what the run has left open."""
@@ -347,6 +353,15 @@ class Performer:
         RunAgent: _run_agent,
         Sleep: _sleep,
     }
+
+
+def _is_recorded(effect: Effect) -> bool:
+    """Return whether an effect has a record of its own, rather than those it is made of."""
+    if isinstance(effect, Cast):
+        return is_published(effect.target)
+    if isinstance(effect, RunAgent):
+        return is_published(effect.agent)
+    return not isinstance(effect, CallFunction | ContinueAsNew | Parallel | Record | RenderTemplate)
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

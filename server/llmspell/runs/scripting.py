@@ -30,6 +30,7 @@ from llmspell.runs.journal import Journal
 from llmspell.runs.operations import RECORDED, read_operation
 from llmspell.runs.pacing import AT_ONCE, Pace
 from llmspell.runs.parking import Tree
+from llmspell.runs.stop import unbroken
 from llmspell.runtime.engine import Canceled, Finished, Noted, Requested, Script, ScriptEvent
 from llmspell.values import JSON, FunctionRef
 
@@ -123,17 +124,21 @@ class ScriptSession:
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
         try:
-            if self._pump is not None:
-                self._pump.cancel()
-                await asyncio.wait([self._pump])
-            if self._effects:
-                await self._end([*self._effects])
-            if self._enders:
-                await asyncio.gather(*self._enders, return_exceptions=True)
+            if self._pump is not None or self._effects or self._enders:
+                await unbroken(self._close_tasks())
         finally:  # canceled once more meanwhile: the worker must not be lost
             await self._script.close()
         # What leads back here goes, or all of it would wait for the garbage collector.
         self._pump = self._journal.on_discard = None
+
+    async def _close_tasks(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        if self._effects:
+            await self._end([*self._effects])
+        if self._enders:
+            await asyncio.gather(*self._enders, return_exceptions=True)
 
     async def _result(
         self, mark: str, begin: Callable[[], int], perform: Perform, *, is_first: bool = False
@@ -404,6 +409,3 @@ def _error(value: JSON) -> LlmspellError:
     if isinstance(value, dict):
         return LlmspellError.from_value(value)  # pyright: ignore[reportUnknownArgumentType]  # JSON
     return OutputInvalid(f"the script ended with {value!r}")
-
-
-OpenSession: TypeAlias = Callable[[], Awaitable[ScriptSession]]

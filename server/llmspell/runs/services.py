@@ -11,11 +11,13 @@ from llmspell.config import LimitSettings, ModelSettings
 from llmspell.providers.registry import Providers
 from llmspell.runs.archive import Archive
 from llmspell.runs.castable import Castable
-from llmspell.runs.journal import Journal, read_journal
+from llmspell.runs.journal import Journal
+from llmspell.runs.journal_records import read_journal
 from llmspell.runs.live import LiveRun
 from llmspell.runs.log import ListKind
 from llmspell.runs.pacing import Pace
 from llmspell.runs.record import Run
+from llmspell.runs.stop import Stop
 from llmspell.runs.turns import Turns
 from llmspell.runtime.engine import ScriptLimits
 from llmspell.state.scopes import Scopes
@@ -45,6 +47,8 @@ class Services:
     """A run that the store does not know yet."""
     live: dict[str, LiveRun] = field(default_factory=dict[str, LiveRun])
     """The runs that are performed now, children among them."""
+    stops: dict[str, Stop] = field(default_factory=dict[str, Stop])
+    """What stops each child that is at work."""
     opened: WeakValueDictionary[str, LiveRun] = field(
         default_factory=WeakValueDictionary[str, LiveRun]
     )
@@ -75,8 +79,11 @@ class Services:
 
     async def reopen(self, tenant: str, run_id: str) -> LiveRun | None:
         """Return a run of the store to be performed again, or None when there is none."""
-        live = self.live.get(run_id) or self.opened.get(run_id)
+        live = self.live.get(run_id)
         if live is not None:
+            return live
+        if (live := self.opened.get(run_id)) is not None:
+            live.revive()
             return live
         run = await self.archive.find(tenant, run_id)
         if run is None:

@@ -29,7 +29,7 @@ from llmspell.effects.effect import (
     WriteState,
 )
 from llmspell.errors import InternalError, LlmspellError, SpellRaised, StateConflict
-from llmspell.runs.journal import Row
+from llmspell.runs.journal_records import Row
 from llmspell.runs.work import Work
 from llmspell.state.scopes import ScopedTransaction
 from llmspell.state.store import Durability, Write

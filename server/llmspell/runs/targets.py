@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from llmspell.errors import NeedUndeclared, SpellNotFound, SpellRaised
+from llmspell.errors import NeedUndeclared, SpellNotFound, SpellRaised, nearest
 from llmspell.runs.castable import Castable, make_castable
 from llmspell.runs.work import Work
 from llmspell.spec.reading import read_spec
@@ -63,16 +63,26 @@ class Targets:
     def _named(self, name: str) -> Castable:
         granted = self._work.castable.granted
         if granted is not None and name not in granted:
+            close = nearest(name, sorted(granted))
+            suggestion = f"did you mean {close!r}? Else " if close else ""
             raise NeedUndeclared(
                 f"{self._work.castable.name!r} casts {name!r}, which it does not declare",
-                hint=f'declare it: needs = {{ tools = {{ "{name}" }} }}',
+                hint=f'{suggestion}declare it: needs = {{ tools = {{ "{name}" }} }}',
+                where=self._place(name),
             )
         found = self._work.services.find(name)
         if found is None:
             raise SpellNotFound(
-                f"there is no spell, agent or tool {name!r}", hint=self._work.services.suggest(name)
+                f"there is no spell, agent or tool {name!r}",
+                hint=self._work.services.suggest(name),
+                where=self._place(name),
             )
         return found
+
+    def _place(self, name: str) -> str | None:
+        """Return where a declaration names this; a script knows the line it is at itself."""
+        own = self._work.castable
+        return None if own.spec.run is not None else own.origin.where_name(own.spec.line, name)
 
     def _equipped(self, castable: Castable, tools: JSON) -> Castable:
         """Return a published agent with other tools, which the step that names it grants."""

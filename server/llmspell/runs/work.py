@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from llmspell.errors import InternalError, LlmspellError
+from llmspell.errors import LlmspellError
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
-from llmspell.runs.journal import Journal, Row
+from llmspell.runs.journal import Journal
+from llmspell.runs.journal_records import Row
 from llmspell.runs.live import LiveRun
 from llmspell.runs.parking import Tree
 from llmspell.runs.services import Services
@@ -61,12 +62,9 @@ class Work:
         Raises:
             StateError: The run could not be recorded.
         """
-        if not self.acted:
-            self.acted = True
-            if not self.live.is_saved:
-                await self.live.save()
-        if self.live.failure is not None:
-            raise InternalError(f"the run cannot be recorded: {self.live.failure}")
+        self.acted = True
+        if not self.live.is_saved or self.live.failure is not None:
+            await self.live.save()
 
     async def recall(self, key: str, kind: str, name: str) -> Row | None:
         """Return what was recorded of an effect; None when it is to be performed now.

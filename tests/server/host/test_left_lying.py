@@ -176,3 +176,15 @@ async def test_who_waits_for_a_run_that_is_stopped_at_once_is_told_that_it_was(
         waiter = asyncio.ensure_future(waiting.result())
         assert (await waiting.cancel()).state == "canceled"
         assert (await waiter).state == "canceled"
+
+
+async def test_of_two_answers_at_once_one_counts_and_the_other_is_told_so(tmp_path: Path) -> None:
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host, asyncio.timeout(20):
+        handle = await parked(host)
+        told = await asyncio.gather(
+            handle.answer(True), handle.answer(False), return_exceptions=True
+        )
+        assert [isinstance(each, RunNotWaiting) for each in told] == [False, True]
+        async for _ in handle.events():
+            pass
+        assert (await handle.result()).output == [True, 1]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from llmspell.clock import ManualClock
 from llmspell.errors import LimitHistory, RunDiverged, StateConflict
-from llmspell.runs.journal import PENDING_RECORDS, Journal, copied, last_number, read_journal
+from llmspell.runs.journal import PENDING_RECORDS, Journal
+from llmspell.runs.journal_records import copied, last_number, read_journal
 from llmspell.state.memory import MemoryStore
 from llmspell.state.store import Check, Durability, Family, Put
 
