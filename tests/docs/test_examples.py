@@ -3,7 +3,8 @@
 A `lua` block is a whole spell file, or a whole test file when it begins with `describe(`. A
 `console` block is a session in a fresh project that holds the spells of its page; lines that begin
 with `$ llmspell` are run, and must print the lines that follow them, where a line of `...` stands
-for any lines. A `toml` block is a settings file, a `python` block a program beside a project
+for any lines. A block whose fence names a file is that file of the project. A `toml` block is a
+settings file, a `python` block a program beside a project
 `my-spells`. Commands in other blocks are not run; they must be commands there are.
 """
 
@@ -22,6 +23,7 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from llmspell.cli import hoist
 from llmspell.cli.app import app
 from llmspell.config import Settings
 from tests.support.markdown import Block, blocks
@@ -30,6 +32,7 @@ from tests.support.warm import llmspell
 
 SPELLS = list(blocks("lua"))
 SESSIONS = list(blocks("console"))
+FILES = [block for block in blocks("json") if block.file]
 PLAIN = [*blocks(""), *blocks("sh")]
 
 
@@ -47,6 +50,9 @@ def project_of(page: Path, directory: Path) -> Path:
         if block.page == page:
             target = project / "spells" / f"{name_of(block)}.lua"
             target.write_text(block.text, encoding="utf-8")
+    for block in FILES:
+        if block.page == page:
+            (project / block.file).write_text(block.text, encoding="utf-8")
     return project
 
 
@@ -92,9 +98,10 @@ def test_a_session_prints_what_the_page_says(block: Block, tmp_path: Path) -> No
 @pytest.mark.parametrize("block", PLAIN, ids=str)
 def test_a_command_that_is_shown_exists_with_its_options(block: Block) -> None:
     for line in block.text.splitlines():
-        program, *arguments = shlex.split(line, comments=True) or [""]
+        program, *rest = shlex.split(line.partition("/bin/")[2] or line, comments=True) or [""]
         if program != "llmspell":
             continue
+        _, arguments = hoist(rest)
         command = typer.main.get_command(app)
         known = {name for option in command.params for name in option.opts} | {"--help"}
         for argument in arguments:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*)(?: ([\w.]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -23,6 +23,8 @@ class Block:
     line: int
     language: str
     text: str
+    file: str = ""
+    """The file it is, where its fence names one."""
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -40,7 +42,8 @@ def blocks(language: str) -> Iterator[Block]:
         text = page.read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
             if match[1] == language:
-                yield Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2])
+                line = text.count("\n", 0, match.start()) + 1
+                yield Block(page, line, language, match[3], match[2] or "")
 
 
 def prose(page: Path) -> str:

@@ -17,9 +17,18 @@ from llmspell.authoring.lint import Finding, assigned_globals, lint
 from llmspell.authoring.syntax_hints import syntax_hint
 from llmspell.authoring.testing.collecting import SUFFIX, collect, find_tests
 from llmspell.config import Project
-from llmspell.errors import LlmspellError, SpecDuplicate, SpecError, SpecSyntax, UsageError
+from llmspell.errors import (
+    LlmspellError,
+    SpecDuplicate,
+    SpecError,
+    SpecSyntax,
+    SpecUnpublished,
+    UsageError,
+    nearest,
+)
 from llmspell.host.sources import SourceFile, find_spells, read_source, source_name
-from llmspell.host.spellbook import Spellbook
+from llmspell.host.spellbook import BUNDLE, Spellbook
+from llmspell.runs.castable import Castable
 from llmspell.runtime.engine import Engine, ScriptLimits
 from llmspell.values import Object
 
@@ -73,6 +82,7 @@ class _Check:
         self._limits = limits
         self._book = book
         self._published: set[str] = set()
+        self._modules: set[Path] = set()
 
     async def run(self, paths: Sequence[Path]) -> Report:
         catalogue = await self._book.reload()
@@ -89,25 +99,47 @@ class _Check:
                 for problem in catalogue.problems
                 if problem["code"] == SpecDuplicate.code
             ]
+            findings += self._published_by_nobody()
         return Report(len(files), tuple(findings))
+
+    def _published_by_nobody(self) -> Iterator[Finding]:
+        """Yield the names that the setting `publish` lists and no file has."""
+        for name in self._project.settings.publish:
+            if name == "*" or name.startswith(BUNDLE) or name in self._published:
+                continue
+            close = nearest(name, sorted(self._published))
+            error = SpecUnpublished(
+                f"the setting publish names {name!r}, which no file declares",
+                hint=f"did you mean {close!r}?" if close else "take it out, or write that spell",
+            )
+            yield Finding("warning", error)
 
     def _files(self, paths: Sequence[Path]) -> Iterator[Path]:
         project = self._project
         if not paths:
             yield from (file.path for file in find_spells(project.root, project.spells))
-            yield from _modules(project.spells)
-            yield from _modules(project.root / _MODULES)
+            yield from self._modules_of(project.spells)
+            yield from self._modules_of(project.root / _MODULES)
             yield from find_tests(project)
             return
         for path in paths:
             if path.is_dir():
                 yield from (file.path for file in find_spells(project.root, path))
-                yield from _modules(path)
+                yield from self._modules_of(path)
                 yield from find_tests(project, [path])
             elif path.exists():
                 yield path
             else:
                 raise UsageError(f"{str(path)!r} does not exist", hint="")
+
+    def _modules_of(self, directory: Path) -> Iterator[Path]:
+        found = list(_modules(directory))
+        self._modules.update(found)
+        yield from found
+
+    def _is_module(self, path: Path, name: str) -> bool:
+        # The name of a file outside of the project does not tell where it stands.
+        return path in self._modules or _MODULES in Path(name).parts[:-1]
 
     async def _check(self, path: Path) -> list[Finding]:
         name = source_name(self._project.root, path)
@@ -116,7 +148,7 @@ class _Check:
         except SpecError as error:
             error.where = error.where or name
             return [Finding("error", error)]
-        problem = await self._load(path, name, source)
+        castable, problem = await self._load(path, name, source)
         if problem is not None and problem.hint == SpecError.hint_text:
             problem.hint = ""  # this is the check it sends to
         if isinstance(problem, SpecSyntax):
@@ -128,6 +160,7 @@ class _Check:
             source,
             vocabulary.of_tests() if name.endswith(SUFFIX) else vocabulary.of_spells(),
             published=self._published,
+            granted=castable.granted if castable is not None else None,
             more_globals={name for text in modules.values() for name in assigned_globals(text)},
         )
         # What loading stumbled over is mostly what was read before, at the same place.
@@ -136,25 +169,28 @@ class _Check:
             found.append(Finding("error", problem))
         return found
 
-    async def _load(self, path: Path, name: str, source: bytes) -> LlmspellError | None:
-        """Return what is wrong with a file when it is loaded."""
+    async def _load(
+        self, path: Path, name: str, source: bytes
+    ) -> tuple[Castable | None, LlmspellError | None]:
+        """Return what a file publishes, and what is wrong with it when it is loaded."""
         try:
             if name.endswith(SUFFIX):
                 await collect(path, self._project, self._book, self._engine, self._limits)
-            elif _MODULES in Path(name).parts[:-1]:
+            elif self._is_module(path, name):
                 program = self._book.program_of(name, source, path.parent)
                 await self._engine.load(program, self._limits)
             else:
                 castable = await self._book.load(SourceFile(path, name))
                 self._published.add(castable.name)
+                return castable, None
         except SpecSyntax as error:
-            return error
+            return None, error
         except LlmspellError as error:
-            if _MODULES in Path(name).parts[:-1]:
-                return None  # a module may need what only a spell that requires it brings
+            if self._is_module(path, name):
+                return None, None  # it may need what only a spell that requires it brings
             error.where = error.where or name
-            return error
-        return None
+            return None, error
+        return None, None
 
 
 def _line_of(error: LlmspellError, source: bytes) -> str:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from llmspell.schedule import Schedule
 from llmspell.spec.declaration import (
+    ALIASES,
     AgentSpec,
     Budget,
     Needs,
@@ -50,9 +51,6 @@ _HIDDEN = {
     "ResourceFields": {"line", "complete"},
     "Needs": {"net", "secrets", "files"},  # nothing grants them, so `spec.reading` refuses them
 }
-_ALIASES = {"input": "params"}
-"""Fields of a spell with a second name; see `spec.reading`."""
-
 _SPECIAL: dict[tuple[type[BaseModel], str], str] = {
     (AgentSpec, "tools"): "(llmspell.Name|llmspell.Castable)[]",
     (Needs, "tools"): "llmspell.Name[]",
@@ -139,8 +137,8 @@ def _declarations() -> Iterator[str]:
             if field in _HIDDEN.get(name, ()):
                 continue
             yield f"---@field {field}? {_type(model, field, info)} {info.description}"
-            if model is SpellSpec and field in _ALIASES:
-                other = _ALIASES[field]
+            if model is SpellSpec and field in ALIASES:
+                other = ALIASES[field]
                 yield f"---@field {other}? {_type(model, field, info)} The same as `{field}`."
         yield ""
 

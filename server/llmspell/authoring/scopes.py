@@ -1,11 +1,12 @@
 """Which names of a file are global: everything no `local`, parameter or loop declares.
 
-Follows Lua's rules of visibility. Knows nothing of which globals there are.
+Of the others it knows where they are declared. Follows Lua's rules of visibility. Knows nothing of
+which globals there are.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -14,11 +15,18 @@ from llmspell.authoring.syntax import Node
 
 
 @dataclass(slots=True)
-class Globals:
-    """The global names of one file, as the identifiers that name them, in the file's order."""
+class Names:
+    """The names of one file, as the identifiers that name them.
+
+    Attributes:
+        reads: Global names that are read, in the file's order.
+        writes: Global names that are assigned, in the file's order.
+    """
 
     reads: list[Node] = field(default_factory=list[Node])
     writes: list[Node] = field(default_factory=list[Node])
+    _declared: dict[int, Node] = field(default_factory=dict[int, Node])
+    _assigned: set[int] = field(default_factory=set[int])
     _read: set[int] = field(default_factory=set[int])
 
     def path(self, node: Node | None) -> str | None:
@@ -37,14 +45,32 @@ class Globals:
             return None
         return ".".join([node.text, *reversed(names)])
 
-    def add_read(self, node: Node) -> None:
-        """Note that `node` reads a global."""
+    def declaration(self, node: Node | None) -> Node | None:
+        """Return the identifier that declares the local a node names, and keeps its value.
+
+        None for anything else: a global, or a local that is assigned later.
+        """
+        declared = self._declared.get(id(node))
+        return None if declared is None or id(declared) in self._assigned else declared
+
+    def add_read(self, node: Node, declared: Node | None) -> None:
+        """Note that `node` reads a global, or the local that `declared` declares."""
+        if declared is not None:
+            self._declared[id(node)] = declared
+            return
         self.reads.append(node)
         self._read.add(id(node))
 
+    def add_write(self, node: Node, declared: Node | None) -> None:
+        """Note that `node` is assigned: a global, or the local that `declared` declares."""
+        if declared is None:
+            self.writes.append(node)
+        else:
+            self._assigned.add(id(declared))
 
-def find_globals(tree: Node) -> Globals:
-    """Return the global names a file uses."""
+
+def find_names(tree: Node) -> Names:
+    """Return the names a file uses."""
     return _Walk().run(tree)
 
 
@@ -55,13 +81,13 @@ class _Walk:
     """Visits a tree in the order in which names come to be visible. Depth costs no stack."""
 
     def __init__(self) -> None:
-        self._found = Globals()
-        self._scopes: list[list[str]] = [[]]
-        self._visible: Counter[str] = Counter()
-        """How many declarations of a name can be seen."""
+        self._found = Names()
+        self._scopes: list[list[Node]] = [[]]
+        self._visible: defaultdict[str, list[Node]] = defaultdict(list)
+        """The declarations of a name that can be seen, the nearest last."""
         self._todo: list[_Act] = []
 
-    def run(self, tree: Node) -> Globals:
+    def run(self, tree: Node) -> Names:
         self._todo = [tree]
         while self._todo:
             act = self._todo.pop()
@@ -80,18 +106,21 @@ class _Walk:
         self._scopes.append([])
 
     def _close(self) -> None:
-        self._visible.subtract(self._scopes.pop())
+        for node in self._scopes.pop():
+            self._visible[node.text].pop()
 
-    def _see(self, names: list[str]) -> None:
-        self._scopes[-1] += names
-        self._visible.update(names)
+    def _see(self, nodes: list[Node]) -> None:
+        self._scopes[-1] += nodes
+        for node in nodes:
+            self._visible[node.text].append(node)
 
     def _declare(self, nodes: Iterable[Node]) -> Callable[[], None]:
-        names = [node.text for node in nodes if node.kind == "identifier"]
-        return lambda: self._see(names)
+        named = [node for node in nodes if node.kind == "identifier"]
+        return lambda: self._see(named)
 
-    def _is_local(self, name: str) -> bool:
-        return self._visible[name] > 0
+    def _declared(self, name: str) -> Node | None:
+        declarations = self._visible.get(name)
+        return declarations[-1] if declarations else None
 
     # -- kinds of nodes; each yields what is to be done, in order
 
@@ -107,13 +136,11 @@ class _Walk:
         yield self._close
 
     def _identifier(self, node: Node) -> Iterator[_Act]:
-        if not self._is_local(node.text):
-            self._found.add_read(node)
+        self._found.add_read(node, self._declared(node.text))
         yield from ()
 
     def _write(self, node: Node) -> None:
-        if not self._is_local(node.text):
-            self._found.writes.append(node)
+        self._found.add_write(node, self._declared(node.text))
 
     def _local(self, node: Node) -> Iterator[_Act]:
         for part in node.children:
@@ -142,7 +169,8 @@ class _Walk:
             yield from self._target(name)
         yield self._open
         if name is not None and name.kind == "method_index_expression":
-            yield lambda: self._see(["self"])
+            self_ = Node("identifier", node.line, text="self")
+            yield lambda: self._see([self_])
         parameters = node.child("parameters")
         if parameters is not None:
             yield self._declare(parameters.children)

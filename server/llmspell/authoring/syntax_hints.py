@@ -30,6 +30,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         r"",
         "the file begins with a byte order mark: save it as UTF-8 without one",
     ),
+    (r"", r"\x00", "the file is UTF-16, or no text at all: save it as UTF-8"),
     (r"", r"!=", "Lua writes ~= for 'is not equal'"),
     (r"", r"&&|\|\||!", "Lua writes 'and', 'or' and 'not'"),
     (r"", r"(\+|-|\*|\.\.)=(?!=)", "Lua has no such assignment: write x = x + 1"),

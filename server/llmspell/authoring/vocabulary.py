@@ -92,6 +92,16 @@ class Vocabulary:
                 return found
         return None
 
+    def given(self, kind: str) -> tuple[str, ...]:
+        """Return the types of the parameters of a function written where `kind` is expected."""
+        for part in split(kind, "|"):
+            if part in self.aliases:
+                return self.given(self.aliases[part])
+            if part.startswith("fun("):
+                inside, _, _ = part[len("fun(") :].partition(")")
+                return tuple(each.partition(":")[2].strip() for each in split(inside, ","))
+        return ()
+
     def is_name(self, kind: str) -> bool:
         """Return whether a text where `kind` is expected names something published."""
         return any(

@@ -12,10 +12,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from llmspell.cli.call import call
 from llmspell.cli.check import check
+from llmspell.cli.commands import Commands
 from llmspell.cli.demo import demo
 from llmspell.cli.doctor import doctor
 from llmspell.cli.exec import exec_
@@ -40,34 +40,6 @@ from llmspell.errors import LlmspellError, UsageError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
-
-MEANT = {
-    "cast": "run",
-    "eval": "exec",
-    "list": "spells",
-    "logs": "runs watch",
-    "ls": "spells",
-    "new": "init",
-    "start": "serve",
-    "status": "info",
-}
-"""What commands of these names are called here."""
-
-
-class Commands(TyperGroup):
-    """The commands, with what was meant by names that other programs have."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that arguments begin with, as the library wants it.
-
-        Raises:
-            UsageError: It has another name here.
-        """
-        meant = MEANT.get(args[0]) if args else None
-        if meant is not None:
-            raise UsageError(f"no command {args[0]!r}", hint=f"did you mean 'llmspell {meant}'?")
-        return super().resolve_command(ctx, args)
-
 
 app = typer.Typer(
     name="llmspell",
@@ -167,18 +139,25 @@ app.add_typer(keys_app, name="keys")
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line and return the exit status. Errors of ours go to stderr, in one form."""
+    """Run a command line and return the exit status.
+
+    Errors go to stderr, in one form. Who asked for JSON gets them on stdout too, as
+    `{"error": ...}`.
+    """
     # A command says itself what it found; what is logged belongs into the log of an owner.
     logging.getLogger("llmspell").addHandler(logging.NullHandler())
     prepare_stdout()
     try:
-        refuse_unreadable(arguments)
-        status = _status(arguments)
+        try:
+            refuse_unreadable(arguments)
+            status = _status(arguments)
+        except LlmspellError as error:
+            status = _told(error, as_json=_wants_json(arguments))
         if sys.stdout is not None:  # it was closed by whoever started this
             sys.stdout.flush()
-    except LlmspellError as error:
-        print(error.report(), file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:  # who reads has seen enough, as `head` has
+        drop_stdout()
+        return 1
     except OSError as error:
         if error.errno not in WRITE_ERRORS:
             raise
@@ -186,6 +165,22 @@ def run(arguments: list[str]) -> int:
         drop_stdout()
         return 1
     return status
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Return whether a command line asks for JSON, be it understood or not."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]
+
+
+def _told(error: LlmspellError, *, as_json: bool) -> int:
+    """Tell a person, and a program that asked for JSON, what is wrong; return the exit status."""
+    print(error.report(), file=sys.stderr)
+    if as_json:
+        from llmspell.values import dumps
+
+        print(dumps({"error": error.to_value()}))
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def _status(arguments: list[str]) -> int:

@@ -32,7 +32,8 @@ def show_event(event: Event) -> None:
         extra = "".join(f" {name}={dumps(value)}" for name, value in fields.items())
         say(f"{data.get('level', 'info')}: {data.get('message', '')}{extra}")
     elif event.kind == "step.started":
-        say(f"step {data.get('name')}")
+        name = str(data.get("name"))
+        say(name if name.startswith("step ") else f"step {name}")  # one without a name is "step 2"
     elif event.kind == "question":
         say(clean(f"question: {data.get('message')}"))
 

@@ -169,9 +169,10 @@ class HttpDoor:
     async def _serve(self, settings: ServerSettings) -> HttpServer:
         from llmspell.endpoints.app import address_of, listen, serve_http, url_of
         from llmspell.endpoints.auth.making import make_authenticator
-        from llmspell.endpoints.connections import ConnectionLimits, allow_descriptors
+        from llmspell.endpoints.connections import allow_descriptors
         from llmspell.endpoints.limits import RateLimit
         from llmspell.endpoints.mcp.http.door import HttpLimits
+        from llmspell.endpoints.patience import ConnectionLimits
 
         project, clock = self._host.project, self._host.services.clock
         connections = ConnectionLimits(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DECLARES = re.compile(r"\b(?:Spell|Agent|Tool|Workflow)\s*\.\s*\w+\s*[({]")
 _LINE = re.compile(r":\d+$")
+_TESTS = "_test.lua"
 
 
 def run(
@@ -117,13 +118,18 @@ def _read(target: str) -> tuple[str, str] | None:
     """Return the path and text of a file; None when `target` looks like a name.
 
     Raises:
-        UsageError: It can't be read.
+        UsageError: It can't be read, or holds tests.
     """
     path = Path(target)
     if not path.suffix and not path.exists():
         return None
+    if target.endswith(_TESTS):
+        raise UsageError(f"{target} holds tests", hint=f"run them: llmspell test {target}")
     try:
         return str(path.resolve()), path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        hint = f"what is published is cast by its name: llmspell run {path.stem}"
+        raise UsageError(f"{target}: {error.strerror}", hint=hint) from None
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}", hint="") from None
     except UnicodeDecodeError:
@@ -154,7 +160,8 @@ async def show_run(handle: RunHandle) -> Outcome:
     last = 0
     while True:
         async for event in handle.events(last, until_pause=True):
-            show_event(event)
+            if event.kind != "question" or not has_terminal():  # else it is asked in a moment
+                show_event(event)
             last = event.number
         outcome = await handle.result()
         if outcome.state != "input_required" or not has_terminal() or not await _answered(handle):

@@ -8,7 +8,7 @@ import typer
 
 from llmspell.cli.place import Place, place_of
 from llmspell.cli.waiting import perform
-from llmspell.errors import LlmspellError, SpellNotFound, nearest
+from llmspell.errors import LlmspellError, SpellNotFound
 
 if TYPE_CHECKING:
     from llmspell.host.catalogue import Catalogue, Published
@@ -66,9 +66,7 @@ def _show(catalogue: Catalogue, name: str, *, as_json: bool) -> None:
 
     spell = catalogue.get(name)
     if spell is None:
-        close = nearest(name, [each.name for each in catalogue.spells])
-        hint = f"did you mean {close!r}?" if close else None
-        raise SpellNotFound(f"no spell named {name!r}", hint=hint)
+        raise SpellNotFound(f"no spell named {name!r}", hint=catalogue.suggest(name))
     if as_json:
         show_json(msgspec.to_builtins(spell))
         return

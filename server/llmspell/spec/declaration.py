@@ -22,6 +22,9 @@ Kind: TypeAlias = Literal["spell", "agent", "tool", "workflow", "resource", "pro
 """What is cast. The last three are parts of a file: functions that are cast when somebody reads
 a resource, fills a prompt in, or completes an argument."""
 
+ALIASES = {"input": "params"}
+"""Fields of a spell that may be called otherwise."""
+
 STEP_TARGETS = ("agent", "tool", "spell", "workflow")
 """Keys of a workflow's step that name what it casts; a step has one of them."""
 

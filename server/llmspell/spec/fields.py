@@ -13,11 +13,18 @@ from pydantic import BaseModel, ValidationError
 from llmspell.errors import SpecError, SpecUnknownKey, nearest
 from llmspell.spec.complaints import complaint_of, kind_of, subject_of
 from llmspell.spec.origin import Origin
-from llmspell.spec.shorthand import ShorthandError, to_schema
+from llmspell.spec.shorthand import OPTIONS, ShorthandError, to_schema
 from llmspell.values import JSON, Object
 
 UNGRANTED = frozenset({"net", "secrets", "files"})
 """Needs that are understood, and refused: no hint offers them."""
+
+
+def line_of(table: Object) -> int:
+    """Return the line of a declaration in its file, 0 when it is not known."""
+    # Constructors set it, but any table may come from a file.
+    line = table.get("$line")
+    return line if isinstance(line, int) else 0
 
 
 def check_keys(fields: Object, allowed: set[str], what: str, line: int, origin: Origin) -> None:
@@ -69,6 +76,12 @@ def read_schema(
     try:
         return to_schema(value, closed=closed)
     except ShorthandError as error:
+        if error.key:
+            raise SpecUnknownKey(
+                f"{key!r} in {what}: {error}",
+                hint=f"Allowed: {', '.join(OPTIONS)}, and the keywords of JSON Schema",
+                where=origin.where(line, error.key),
+            ) from None
         raise SpecError(f"'{key}' in {what}: {error}", where=origin.where(line, key)) from None
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 
 from llmspell.errors import SpecDuplicate, SpecError
 from llmspell.spec.declaration import PromptSpec, ResourceSpec, SpellSpec
-from llmspell.spec.fields import build, check_keys, read_list, read_schema
+from llmspell.spec.fields import build, check_keys, line_of, read_list, read_schema
 from llmspell.spec.origin import Origin
-from llmspell.spec.reading import line_of, read_spec
+from llmspell.spec.reading import read_spec
 from llmspell.spec.shorthand import completions_in
 from llmspell.spec.uri_template import TemplateInvalid, UriTemplate
 from llmspell.values import JSON, FunctionRef, Object

@@ -30,3 +30,11 @@ class Origin:
             if number >= line and text in found:
                 return f"{self.file}:{number}"
         return self.where(line)
+
+    def where_name(self, line: int, name: str) -> str:
+        """Return `file:line` of the first line from `line` on with a name in quotes."""
+        pattern = re.compile(rf"([\"']){re.escape(name)}\1")
+        for number, text in enumerate(self.source.splitlines(), 1):
+            if number >= line and pattern.search(text):
+                return f"{self.file}:{number}"
+        return self.where(line)

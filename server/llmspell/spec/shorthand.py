@@ -9,14 +9,35 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from llmspell.errors import nearest
 from llmspell.values import JSON, FunctionRef, Object
+
+OPTIONS = ("optional", "default", "min", "max", "pattern", "complete")
+"""What `Schema.*` takes beside the keywords of JSON Schema."""
+
+_JSON_SCHEMA = (
+    "$anchor $comment $defs $dynamicAnchor $dynamicRef $id $ref $schema additionalProperties allOf "
+    "anyOf const contains contentEncoding contentMediaType contentSchema default dependentRequired "
+    "dependentSchemas deprecated description else enum enumNames examples exclusiveMaximum "
+    "exclusiveMinimum format if items maxContains maxItems maxLength maxProperties maximum "
+    "minContains minItems minLength minProperties minimum multipleOf not oneOf pattern "
+    "patternProperties prefixItems properties propertyNames readOnly required then title type "
+    "unevaluatedItems unevaluatedProperties uniqueItems writeOnly"
+)
+_KEYWORDS = frozenset(_JSON_SCHEMA.split())
+"""JSON Schema 2020-12, and `enumNames` of MCP's forms. Others begin with `x-`."""
 
 
 class ShorthandError(ValueError):
-    """A schema is not understood; `path` names the field."""
+    """A schema is not understood; `path` names the field.
 
-    def __init__(self, path: str, message: str) -> None:
+    Attributes:
+        key: The key that is not known, where that is what is wrong.
+    """
+
+    def __init__(self, path: str, message: str, *, key: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message)
+        self.key = key
 
 
 def is_made(value: JSON) -> bool:
@@ -43,7 +64,8 @@ def to_schema(value: JSON, *, closed: bool, path: str = "") -> Object:
         path: Where the value stands, for errors.
 
     Raises:
-        ShorthandError: A field is neither a `Schema.*` value nor JSON Schema.
+        ShorthandError: A field is neither a `Schema.*` value nor JSON Schema, or an option of
+            `Schema.*` is not known.
     """
     if value in ({}, []):
         return _object({}, closed=closed, path=path)
@@ -91,14 +113,26 @@ def _object(fields: Object, *, closed: bool, path: str) -> Object:
 
 def _made(field: Object, *, closed: bool, path: str) -> Object:
     schema = dict(cast(Object, field["$schema"]))
-    fields = schema.pop("$fields", None)
-    if schema.get("type") == "object" and isinstance(fields or schema.get("properties"), dict):
-        inner = _object(cast(Object, fields or schema.pop("properties")), closed=closed, path=path)
-        schema.pop("properties", None)
+    _check_keywords(schema, path)
+    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
+        inner = _object(cast(Object, schema.pop("properties")), closed=closed, path=path)
         schema = {**schema, **inner}
     if schema.get("type") == "array" and "items" in schema:
         schema["items"] = to_schema(schema["items"], closed=closed, path=f"{path}[]")
+    if schema.get("default") in ({}, []) and schema.get("type") in ("array", "object"):
+        # A bare `{}` in Lua is either.
+        schema["default"] = [] if schema["type"] == "array" else {}
     return _plain(schema)
+
+
+def _check_keywords(schema: Object, path: str) -> None:
+    """Refuse what is misspelt; in a table that is JSON Schema already, anything may stand."""
+    for key in schema:
+        if key in _KEYWORDS or key.startswith("x-"):
+            continue
+        close = nearest(key, [*OPTIONS, *sorted(_KEYWORDS)])
+        suggestion = f" (did you mean {close!r}?)" if close and close != key else ""
+        raise ShorthandError(path, f"unknown option {key!r}{suggestion}", key=key)
 
 
 def _plain(schema: Object) -> Object:

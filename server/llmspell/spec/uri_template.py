@@ -1,4 +1,4 @@
-"""URI templates (RFC 6570): `{name}`, `{+path}` and a trailing `{?a,b}`, matched and filled in.
+"""URI templates (RFC 6570): `{name}`, `{+path}` and a trailing `{?a,b}`, matched.
 
 The three forms that servers use. Matching is exact: a value of `{name}` has no
 `/`, one of `{+path}` may have.
@@ -7,8 +7,7 @@ The three forms that servers use. Matching is exact: a value of `{name}` has no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 
 MAX_LENGTH = 2048
 """Longest template, and longest URI that is matched."""
@@ -27,12 +26,11 @@ class UriTemplate:
         TemplateInvalid: It is too long, has no variable, names one twice, or a form not known.
     """
 
-    __slots__ = ("_pattern", "_query", "text", "variables")
+    __slots__ = ("_pattern", "_query", "variables")
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_LENGTH:
             raise TemplateInvalid(f"a URI template has at most {MAX_LENGTH} characters")
-        self.text = text
         names: list[str] = []
         pattern: list[str] = []
         query: tuple[str, ...] = ()
@@ -79,20 +77,6 @@ class UriTemplate:
                     return None
                 values[name] = text
         return values
-
-    def expand(self, values: Mapping[str, str]) -> str:
-        """Return the URI of these values; a missing one is empty, or left out of the query."""
-
-        def fill(found: re.Match[str]) -> str:
-            form, listed = found[1], found[2].split(",")
-            if form == "?":
-                given = [
-                    f"{name}={quote(values[name], safe='')}" for name in listed if name in values
-                ]
-                return f"?{'&'.join(given)}" if given else ""
-            return quote(values.get(listed[0], ""), safe="/" if form == "+" else "")
-
-        return _EXPRESSION.sub(fill, self.text)
 
 
 def _literal(text: str) -> str:

@@ -76,7 +76,8 @@ async def test_a_file_that_is_no_lua_is_told_by_lua(tmp_path: Path) -> None:
 
 
 async def test_warnings_alone_are_nothing_wrong(tmp_path: Path) -> None:
-    write(tmp_path, spells__a=SPELL.format("a", "count = Spell.get('b'):cast {}"))
+    casts = SPELL.format("a", "count = Spell.get('b'):cast {}")
+    write(tmp_path, spells__a=casts.replace("run =", "needs = { tools = { 'b' } }, run ="))
     report = await checked(tmp_path)
     assert report.ok
     assert sorted(said(report)) == [
@@ -106,6 +107,19 @@ async def test_a_file_in_the_library_that_needs_its_spell_is_not_blamed(tmp_path
     assert (await checked(tmp_path)).ok
 
 
+async def test_the_modules_of_a_directory_outside_of_the_project_are_no_spells(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path / "other",
+        spells__a=SPELL.format("a", "return 1"),
+        spells__lib__f="return function() return 1 end",
+    )
+    project = tmp_path / "project"
+    project.mkdir()
+    assert (await checked(project, "../other/spells")).findings == ()
+
+
 async def test_a_path_that_does_not_exist_is_a_mistake_of_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nosuch"):
         await checked(tmp_path, "nosuch")
@@ -125,3 +139,91 @@ def test_any_files_are_checked_to_the_end(sources: list[bytes]) -> None:
         for finding in report.findings:
             assert finding.error.code != "internal", finding.report()
             assert finding.error.where is not None
+
+
+CASTS = """local top = Spell.get "a"
+return Spell.create {{
+  {}
+  run = function(input)
+    top:cast {{}}
+    Spell.get("b"):cast {{}}
+    return Agent.create {{ name = "late", tools = {{ "a", "c" }} }}:ask "x"
+  end,
+}}"""
+
+
+async def test_a_name_the_code_may_not_cast_is_found_before_it_is_cast(tmp_path: Path) -> None:
+    others = {f"spells__{name}": SPELL.format(name, "return 1") for name in "abc"}
+    write(tmp_path, **others, spells__user=CASTS.format(""))
+    report = await checked(tmp_path)
+    assert said(report) == [
+        "error spells/user.lua:6 need.undeclared",
+        "error spells/user.lua:7 need.undeclared",
+    ]
+    assert report.findings[0].error.hint == 'declare it: needs = { tools = { "b" } }'
+    write(tmp_path, spells__user=CASTS.format('needs = { tools = { "b", "c" } },'))
+    assert (await checked(tmp_path)).findings == ()
+
+
+INPUT = """return Spell.create {{
+  input = {{
+    first = Schema.string "The first",
+    count = {},
+  }},
+  run = function(input) return json.encode(input.count) end,
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "message"),
+    [
+        (
+            'Schema.integer("n", { default = "1" })',
+            "spec.invalid",
+            """the default of 'count' in the input of 'a' does not fit: "1" is not of type """
+            '"integer"',
+        ),
+        (
+            "Schema.integer('n', { default = 0, min = 1 })",
+            "spec.invalid",
+            "the default of 'count' in the input of 'a' does not fit: "
+            "0 is less than the minimum of 1",
+        ),
+        (
+            "Schema.integer('n', { defualt = 1 })",
+            "spec.unknown_key",
+            "'input' in Spell.create: count: unknown option 'defualt' (did you mean 'default'?)",
+        ),
+    ],
+)
+async def test_a_field_that_no_cast_could_use_is_refused_at_its_line(
+    tmp_path: Path, field: str, code: str, message: str
+) -> None:
+    write(tmp_path, spells__a=INPUT.format(field))
+    [finding] = (await checked(tmp_path)).findings
+    assert finding.severity == "error"
+    assert finding.error.where == "spells/a.lua:4"
+    assert (finding.error.code, finding.error.message) == (code, message)
+
+
+async def test_a_setting_that_publishes_what_there_is_not_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, spells__a=SPELL.format("alpha", "return 1"), spells__b=SPELL.format("b", ""))
+    (tmp_path / "llmspell.toml").write_text('publish = ["alhpa", "b", "bundle:conformance"]')
+    report = await checked(tmp_path)
+    [finding] = report.findings
+    assert report.ok
+    assert str(finding.error) == (
+        "the setting publish names 'alhpa', which no file declares {code: spec.unpublished}"
+    )
+    assert finding.error.hint == "did you mean 'alpha'?"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+async def test_a_file_in_another_encoding_is_told_how_to_save_it(
+    tmp_path: Path, encoding: str
+) -> None:
+    write(tmp_path, spells__a="")
+    (tmp_path / "spells" / "a.lua").write_text("return Spell.create {}", encoding=encoding)
+    [finding] = (await checked(tmp_path)).findings
+    assert finding.error.where == "spells/a.lua:1"
+    assert "UTF-8" in finding.error.hint

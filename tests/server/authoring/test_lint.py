@@ -56,6 +56,50 @@ def test_an_unknown_name_is_an_error_with_a_suggestion(
 
 
 @pytest.mark.parametrize(
+    ("body", "code", "message", "hint"),
+    [
+        ("ctx:aks { message = '' }", "spec.unknown_name", "ctx has no 'aks'", "did you mean 'ask'"),
+        ("return ctx.usr", "spec.unknown_name", "ctx has no 'usr'", "did you mean 'user'?"),
+        (
+            "return function() ctx:ask { mesage = '' } end",
+            "spec.unknown_key",
+            "unknown key 'mesage' in ctx:ask",
+            "did you mean 'message'? Allowed: ",
+        ),
+        (
+            "ctx.ask { message = '' }",
+            "spec.invalid",
+            "ctx.ask is called with a dot",
+            "ctx:ask(...)",
+        ),
+    ],
+)
+def test_what_a_function_is_given_is_known(body: str, code: str, message: str, hint: str) -> None:
+    [finding] = findings(f"return Spell.create {{ run = function(input, ctx)\n{body}\nend }}")
+    assert finding.severity == "error"
+    assert finding.error.where == "t.lua:2"
+    assert (finding.error.code, finding.error.message) == (code, message)
+    assert hint in finding.error.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "ctx:ask { message = '' } ctx:progress(1) return ctx.session, ctx.message.parts, input.any",
+        "ctx.ask(ctx, { message = '' })",
+        "local ctx = {} ctx:anything()",
+        "ctx = { anything = 1 } return ctx.anything",
+        "ctx.mine = 1 return ctx.mine",
+        "local other = ctx return other.anything",
+        "return (function(ctx) return ctx.anything end)({})",
+    ],
+)
+def test_what_else_a_function_does_with_it_is_left_alone(body: str) -> None:
+    source = f"return Spell.create {{ run = function(input, ctx)\n{body}\nend }}"
+    assert [text for text in said(source) if "spec.global" not in text] == []
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ("Agent.create { tols = {} }", "unknown key 'tols' in Agent.create"),
@@ -133,6 +177,7 @@ def test_a_name_that_nothing_publishes_is_a_warning(source: str) -> None:
         "return Spell.create { input = { anything = Schema.any() }, output = { type = 'object' } }",
         "return Workflow.parallel { a = { agent = 'scholar' }, b = Agent.create {} }",
         "return Workflow.sequential { function(run) return run.input end, 'hello' }",
+        "return Workflow.parallel { a = function(run) return run.input end }",
         "return Spell.create { params = {}, run = function(input, ctx) return ctx.message end }",
         "return Spell.create { ['na' .. 'me'] = 1 }",
         "local k = 'name' return Spell.create { [k] = 1 }",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from llmspell.authoring.scopes import Globals, find_globals
+from llmspell.authoring.scopes import Names, find_names
 from llmspell.authoring.syntax import parse
 from tests.server.authoring.lua_texts import NEARLY
 
 
-def found(source: str) -> Globals:
+def found(source: str) -> Names:
     tree = parse(source.encode())
     assert tree is not None
-    return find_globals(tree)
+    return find_names(tree)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_is_read_and_written_is_found_in_order(
 def test_a_path_begins_at_a_global() -> None:
     tree = parse(b"return State.session.get, State:get(), local_one.x, f().x, (a).b")
     assert tree is not None
-    names = find_globals(tree)
+    names = find_names(tree)
     paths = {
         names.path(node) for node in tree.all("dot_index_expression", "method_index_expression")
     }
@@ -64,18 +64,48 @@ def test_a_path_begins_at_a_global() -> None:
     shadowed = parse(b"local State return State.x")
     assert shadowed is not None
     [node] = shadowed.all("dot_index_expression")
-    assert find_globals(shadowed).path(node) is None
+    assert find_names(shadowed).path(node) is None
 
 
 @given(NEARLY)
 def test_any_text_has_globals(source: bytes) -> None:
     tree = parse(source)
     assert tree is not None
-    find_globals(tree)
+    find_names(tree)
 
 
 def test_depth_costs_no_stack() -> None:
     source = b"do " * 20_000 + b"b = a" + b" + f(a)" * 5_000 + b" end" * 20_000
     tree = parse(source)
     assert tree is not None
-    assert len(find_globals(tree).reads) >= 5_000
+    assert len(find_names(tree).reads) >= 5_000
+
+
+@pytest.mark.parametrize(
+    ("source", "declared"),
+    [
+        ("return function(a) return a end", True),
+        ("return function(a) return function() return a end end", True),
+        ("local a = 1 return a", True),
+        ("return a", False),
+        ("return function(a) a = 1 return a end", False),
+        ("return function(a) return a, function() a = 1 end end", False),
+    ],
+)
+def test_a_local_is_known_by_its_declaration_while_nothing_else_is_assigned(
+    source: str, declared: bool
+) -> None:
+    tree = parse(source.encode())
+    assert tree is not None
+    names = find_names(tree)
+    found = [names.declaration(node) for node in tree.all("identifier") if node.text == "a"]
+    assert any(node is not None for node in found) is declared
+
+
+def test_the_nearest_declaration_is_the_one() -> None:
+    tree = parse(b"local a\nreturn function(a)\n  return a\nend")
+    assert tree is not None
+    [use] = [node for node in tree.all("identifier") if node.line == 3]
+    declared = find_names(tree).declaration(use)
+    assert declared is not None
+    assert declared.line == 2

@@ -167,3 +167,12 @@ def test_the_users_own_project_has_the_bundled_spells(tmp_path: Path) -> None:
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     assert LLMSPELL[1:] == ("-m", "llmspell")
     assert llmspell("--version", cwd=tmp_path).stdout == f"llmspell {__version__}\n"
+
+
+def test_a_name_whose_file_does_not_load_leads_to_the_file(project: OwnedProject) -> None:
+    (project.root / "spells" / "hullo.lua").write_text(BROKEN, encoding="utf-8")
+    for command in (("run", "hullo"), ("spells", "show", "hullo")):
+        done = project.run(*command)
+        assert done.returncode == 1
+        assert "no spell named 'hullo' {code: spell.not_found}" in done.stderr
+        assert "spells/hullo.lua:2 does not load: 'llmspell check' says why" in done.stderr

@@ -159,6 +159,22 @@ def test_an_input_that_makes_no_sense_is_a_usage_error(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "message", "hint"),
+    [
+        ("hello.lua", "hello.lua: No such file", "is cast by its name: llmspell run hello"),
+        ("spells/hello_test.lua", "holds tests", "llmspell test spells/hello_test.lua"),
+    ],
+)
+def test_a_file_that_is_no_spell_leads_to_what_was_meant(
+    shared: OwnedProject, target: str, message: str, hint: str
+) -> None:
+    done = shared.run("run", target)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert hint in done.stderr
+
+
 def test_a_failed_cast_in_json_is_the_whole_outcome(shared: OwnedProject) -> None:
     done = shared.run("exec", "error('boom')", "--json")
     assert json.loads(done.stdout)["error"]["code"] == "spell.raised"

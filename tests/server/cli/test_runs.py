@@ -310,7 +310,7 @@ def test_run_asks_on_a_terminal_and_goes_on(runs: OwnedProject) -> None:
     lines = {b"Whether to buy (yes or no): ": b"yes\n", b"Why (may be left empty): ": b"\n"}
     status, seen = typed(runs, "run", "order", lines=lines)
     assert status == 0, seen
-    assert b"Buy it for 12?" in seen
+    assert seen.count(b"Buy it for 12?") == 1
     assert seen.endswith(b"bought\r\n")
 
 

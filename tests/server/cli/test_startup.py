@@ -10,7 +10,7 @@ import pytest
 
 from llmspell import __version__
 from llmspell.cli import hoist
-from llmspell.cli.app import MEANT
+from llmspell.cli.commands import MEANT
 from tests.support import warm
 from tests.support.owners import WAIT_SECONDS, OwnedProject
 from tests.support.servers import environment

@@ -14,7 +14,7 @@ from llmspell.errors import (
 )
 from llmspell.spec.declaration import AgentLimits, SpellSpec
 from llmspell.spec.origin import Origin
-from llmspell.spec.reading import functions_in, read_spec
+from llmspell.spec.reading import read_spec
 from llmspell.values import FunctionRef, Object
 
 ORIGIN = Origin("spells/brief.lua")
@@ -174,12 +174,6 @@ def test_branches_are_steps_too() -> None:
     assert read(node).workflow == node
     wrong = workflow(type="parallel", branches={"a": {"agnt": agent()}})
     assert isinstance(problem(wrong), SpecUnknownKey)
-
-
-def test_every_function_of_a_declaration_is_found() -> None:
-    spec = read(spell(run=None, workflow=workflow(FunctionRef(4), {"spell": FunctionRef(5)})))
-    assert list(functions_in(spec)) == [FunctionRef(4), FunctionRef(5)]
-    assert list(functions_in(read(spell()))) == [RUN]
 
 
 # --- what is wrong, and where

@@ -88,7 +88,7 @@ def test_a_field_may_be_called_type() -> None:
 
 
 def test_objects_and_lists_nest_and_stay_closed_all_the_way_down() -> None:
-    inner = made(2, type="object", **{"$fields": {"n": made(1, type="integer")}})
+    inner = made(2, type="object", properties={"n": made(1, type="integer")})
     schema = to_schema({"all": made(3, type="array", items=inner)}, closed=True)
     assert schema["properties"]["all"]["items"] == {
         "type": "object",
@@ -109,7 +109,7 @@ def test_a_whole_schema_may_be_one_made_value() -> None:
         ("string", "a schema is a table of fields"),
         (["a"], "a schema is a table of fields"),
         ({"a": "string"}, "a: not a schema"),
-        ({"a": made(1, type="object", **{"$fields": {"b": 5}})}, "a.b: not a schema"),
+        ({"a": made(1, type="object", properties={"b": 5})}, "a.b: not a schema"),
         ({"a": made(1, type="array", items={"b": 5})}, r"a\[\].b: not a schema"),
         ({"a": {"type": "string", "x": FunctionRef(1)}}, "a schema cannot hold a function"),
     ],
@@ -124,3 +124,36 @@ def test_only_what_schema_functions_made_counts_as_made() -> None:
     assert not is_made({"type": "string"})
     assert not is_made({"$schema": "https://json-schema.org/draft/2020-12/schema"})
     assert not is_made("string")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"defualt": 1}, "n: unknown option 'defualt' (did you mean 'default'?)"),
+        ({"maximun": 1}, "n: unknown option 'maximun' (did you mean 'maximum'?)"),
+        ({"min": 1}, "n: unknown option 'min'"),
+        ({"zzz": 1}, "n: unknown option 'zzz'"),
+    ],
+)
+def test_an_option_that_is_no_keyword_is_refused(options: Object, message: str) -> None:
+    with pytest.raises(ShorthandError) as caught:
+        to_schema({"n": made(1, type="boolean", **options)}, closed=True)
+    assert (str(caught.value), caught.value.key) == (message, next(iter(options)))
+
+
+def test_a_list_of_such_is_refused_with_its_place() -> None:
+    inner = made(1, type="object", properties={"n": made(2, type="string", lenght=1)})
+    with pytest.raises(ShorthandError, match=r"^all\[\]\.n: unknown option 'lenght'"):
+        to_schema({"all": made(3, type="array", items=inner)}, closed=True)
+
+
+def test_keywords_and_extensions_of_json_schema_are_options() -> None:
+    field = made(1, type="string", minLength=2, format="email", **{"x-mcp-header": "A"})
+    assert to_schema({"a": field}, closed=True)["properties"]["a"]["x-mcp-header"] == "A"
+
+
+@pytest.mark.parametrize("bare", [{}, []])
+def test_a_bare_default_is_a_list_or_an_object_as_its_type_says(bare: object) -> None:
+    fields = {"l": made(1, type="array", default=bare), "o": made(2, type="object", default=bare)}
+    properties = to_schema(fields, closed=True)["properties"]
+    assert (properties["l"]["default"], properties["o"]["default"]) == ([], {})

@@ -68,7 +68,7 @@ class TrialCasting(Casting):
         self._performer = _TrialPerformer(
             self._work,
             own,
-            session=self._session,
+            session=self._script.session,
             begin_child=self._begin_as(caller),
             show=self._show,
             settle=self._settle,
@@ -89,7 +89,7 @@ class TrialCasting(Casting):
         )
         return Performer(
             work,
-            session=self._session,
+            session=self._script.session,
             begin_child=self._begin_as(caller),
             show=self._show,
             settle=self._settle,
@@ -98,7 +98,7 @@ class TrialCasting(Casting):
     async def call(self, function: FunctionRef, input: JSON) -> JSON:
         """Call a function of the test and return its result."""
         self._paths += 1
-        session = await self._session()
+        session = await self._script.session()
         return await session.call(
             function,
             (input,),

@@ -82,7 +82,8 @@ def _spells(owner: RemoteHost) -> list[Finding]:
     count = len(catalogue.spells)
     if count or findings:
         return [Finding("spells", "ok", f"{count} published"), *findings]
-    return [Finding("spells", "warning", "none is published", "write one into spells/")]
+    advice = "write one into spells/; 'llmspell check' says what keeps those there are from it"
+    return [Finding("spells", "warning", "none is published", advice)]
 
 
 async def _database(owner: RemoteHost) -> Finding:
