@@ -26,6 +26,11 @@ class RecordingExchange:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     """Notified after each message."""
 
+    run_id: str = ""
+
+    def began(self, run_id: str) -> None:
+        self.run_id = run_id
+
     async def notify(self, method: str, params: Object) -> None:
         async with self.changed:
             self.sent.append((method, params))

@@ -125,6 +125,10 @@ class Connection:
         fields = {name.lower(): value.strip() for name, _, value in pairs}
         return Response(self._reader, int(first.split()[1]), fields)
 
+    async def is_ended(self) -> bool:
+        """Wait for more, and return whether there is none: the server has closed it."""
+        return not await self._reader.read(1)
+
     def abort(self) -> None:
         """Break off, whatever is under way."""
         self._writer.transport.abort()

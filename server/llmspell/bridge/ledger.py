@@ -60,6 +60,7 @@ class Ledger:
         self.bridge = _new_id()
         """The id under which new requests are asked."""
         self._asked: dict[str, Asked] = {}
+        self._kept: dict[str, Asked] = {}  # those of them whose lines are kept
         self._used: set[str] = set()
         self.bytes = 0
         """Size of the lines that are kept."""
@@ -85,7 +86,7 @@ class Ledger:
         self._used.add(key)
         self.settle(key)
         asked = Asked(identifier, line, self.bridge, is_standing=is_standing)
-        self._asked[key] = asked
+        self._asked[key] = self._kept[key] = asked
         self.bytes += len(line)
         self._standing += is_standing
         return asked
@@ -108,6 +109,7 @@ class Ledger:
             return False
         self._standing -= asked.is_standing
         if asked.line is not None:
+            del self._kept[key]
             self.bytes -= len(asked.line)
         return True
 
@@ -123,6 +125,7 @@ class Ledger:
         """Drop everything and return what the client still waits for."""
         dropped = [asked for asked in self._asked.values() if asked.cancel is None]
         self._asked.clear()
+        self._kept.clear()
         self.bytes = self._standing = 0
         return dropped
 
@@ -132,16 +135,10 @@ class Ledger:
 
     def hold_bounds(self) -> None:
         """Forget the oldest lines beyond the bounds. An owner has been asked them all."""
-        if self.bytes <= MAX_BYTES and len(self._asked) <= MAX_REQUESTS:
-            return
-        kept = [asked for asked in self._asked.values() if asked.line is not None]
-        excess = len(kept) - MAX_REQUESTS
-        for asked in kept:
-            if self.bytes <= MAX_BYTES and excess <= 0:
-                return
+        while self.bytes > MAX_BYTES or len(self._kept) > MAX_REQUESTS:
+            asked = self._kept.pop(next(iter(self._kept)))
             assert asked.line is not None
             self.bytes -= len(asked.line)
-            excess -= 1
             asked.line = None
 
     def _forget_cancelled(self) -> None:

@@ -67,11 +67,18 @@ def message_of(line: bytes) -> dict[str, Any] | None:
 def is_request(message: dict[str, Any]) -> bool:
     """Return whether a message is owed an answer under an id that JSON-RPC allows in MCP."""
     identifier = message.get("id")
-    return (
-        isinstance(message.get("method"), str)
-        and isinstance(identifier, str | int)
-        and not isinstance(identifier, bool)
-    )
+    if not isinstance(message.get("method"), str) or isinstance(identifier, bool):
+        return False
+    return isinstance(identifier, int) or (isinstance(identifier, str) and _is_text(identifier))
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text can be written down: half a surrogate pair, as JSON has it, can't."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def key_of(identifier: object) -> str:

@@ -65,7 +65,7 @@ def private_directory(path: Path) -> None:
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.stat().st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, f"{str(path)!r} belongs to another user")
+        raise PermissionError(errno.EPERM, "it belongs to another user", os.fspath(path))
 
 
 class SpawnLock:

@@ -19,39 +19,36 @@ import time
 from typing import Any
 
 from llmspell.bridge.catalogue import KeptCatalogue
+from llmspell.bridge.client import HIGH_WATER, Client
 from llmspell.bridge.handshake import WISHES, Handshake
 from llmspell.bridge.hello import BRIDGE, MAX_MESSAGE, PRIVATE, STOPPED, UnreachableError
 from llmspell.bridge.ledger import MAX_REQUESTS, Asked, Ledger
 from llmspell.bridge.lines import (
-    Lines,
     answered,
     cancelled_key,
-    error_line,
     is_request,
     key_of,
     member,
     message_of,
     result_line,
 )
-from llmspell.bridge.link import CHUNK, Link
+from llmspell.bridge.link import Link
 from llmspell.bridge.meeting import SUCCESSOR_SECONDS, Address, Meeting, seek
+from llmspell.bridge.refusals import (
+    HAS_DIED,
+    NO_MESSAGE,
+    NOT_JSON,
+    TOO_LONG,
+    WAS_STOPPED,
+    unreachable,
+)
 from llmspell.bridge.search import Search
-
-MAX_LINE_BYTES = 32 << 20
-"""Longest line read from a client. One that an owner does not take is refused by the id in it."""
-
-HIGH_WATER = 4 << 20
-"""Bytes waiting for one side at which the other is no longer read."""
 
 LAST_ANSWER_SECONDS = 2.0
 """How long the owner may take to hang up once everything has been answered."""
 
 CATALOGUE_SECONDS = 1.5
 """How long an owner may take to be met before the first questions are answered without it."""
-
-PIPE_CHUNK = 4096
-"""What a pipe that is ready takes without blocking; stdout itself may not be set non-blocking,
-because other processes may share it."""
 
 _STANDING = "subscriptions/listen"
 """A request that is answered when it ends. Like a cancelled one, which may stay without an
@@ -78,24 +75,21 @@ class Bridge:
     ) -> None:
         self._address = address
         self._bundle = bundle
-        self._stdin = stdin
-        self._stdout = stdout
+        self._client = Client(stdin, stdout)
         self._owner: Link | None = None
         self._search: Search | None = None
-        self._client_lines = Lines(MAX_LINE_BYTES)
         self._ledger = Ledger()
         self._handshake = Handshake()
         self._kept: KeptCatalogue | None = None
         # Lines that are owed an answer and have no id to keep them by.
         self._nameless: list[bytes] = []
         self._asked_as = ""
-        self._to_client = bytearray()
         # Streams the client has been told of already, before it was asked for anew.
         self._acknowledged: set[str] = set()
         # Requests of the bridge's own; their answers are not the client's.
         self._tools_key = key_of(f"llmspell-bridge-{os.getpid()}-tools")
         self._own: set[str] = set()
-        self._ended = False
+        self._said = ""
         self._hang_up_at: float | None = None
         self._watched: set[int] = set()
 
@@ -103,16 +97,14 @@ class Bridge:
         """Pass lines until the client is done; return the exit status."""
         self._seek()
         poll = select.poll()
-        client = select.poll()
-        client.register(self._stdout, select.POLLOUT)
         while not self._done():
             self._watch(poll)
             for descriptor, event in poll.poll(self._patience()):
-                if descriptor == self._stdout:
+                if descriptor == self._client.stdout:
                     if event & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
                         return 0  # nobody reads any more
-                    self._write_client()
-                elif descriptor == self._stdin:
+                    self._client.write()
+                elif descriptor == self._client.stdin:
                     self._read_client()
                 elif self._owner is not None and descriptor == self._owner.descriptor:
                     if event & ~select.POLLOUT:
@@ -124,8 +116,7 @@ class Bridge:
             # At once where it can be, which spares a request and its answer a round each.
             if self._owner is not None and self._owner.waiting:
                 self._write_owner()
-            if self._to_client and client.poll(0) == [(self._stdout, select.POLLOUT)]:
-                self._write_client()
+            self._client.write_if_ready()
             self._tick(time.monotonic())
         if self._search is not None:
             self._search.close()
@@ -134,21 +125,19 @@ class Bridge:
     # -- the loop -------------------------------------------------------------
 
     @property
-    def _has_room(self) -> bool:
-        return len(self._to_client) < HIGH_WATER
-
-    @property
     def _can_ask(self) -> bool:
         """Whether more requests may come: all that no owner was asked yet is kept."""
         return self._owner is not None or len(self._ledger) < MAX_REQUESTS
 
     def _watch(self, poll: select.poll) -> None:
-        wanted: dict[int, int] = {self._stdout: select.POLLOUT if self._to_client else 0}
+        client = self._client
+        wanted: dict[int, int] = {client.stdout: select.POLLOUT if client.waiting else 0}
         waiting = self._owner.waiting if self._owner is not None else self._ledger.bytes
-        if not self._ended and self._has_room and waiting < HIGH_WATER and self._can_ask:
-            wanted[self._stdin] = select.POLLIN
+        has_room = client.has_room and waiting < HIGH_WATER
+        if has_room and self._can_ask and not client.has_ended:
+            wanted[client.stdin] = select.POLLIN
         if self._owner is not None:
-            events = select.POLLIN if self._has_room else 0
+            events = select.POLLIN if client.has_room else 0
             if waiting:
                 events |= select.POLLOUT
             if events:
@@ -178,7 +167,7 @@ class Bridge:
     @property
     def _is_watching(self) -> bool:
         """Whether the owner owes something, and could be heard."""
-        return self._ledger.is_owing and self._has_room
+        return self._ledger.is_owing and self._client.has_room
 
     def _tick(self, now: float) -> None:
         """Do what time alone makes due."""
@@ -196,7 +185,9 @@ class Bridge:
 
     def _done(self) -> bool:
         """Whether input has ended and every answer has been passed on."""
-        if not self._ended or self._to_client or self._ledger.is_owing or self._nameless:
+        if not self._client.has_ended or self._client.waiting:
+            return False
+        if self._ledger.is_owing or self._nameless:
             return False
         if self._owner is None:
             return True
@@ -210,20 +201,9 @@ class Bridge:
     # -- from the client ------------------------------------------------------
 
     def _read_client(self) -> None:
-        try:
-            data = os.read(self._stdin, CHUNK)
-        except BlockingIOError:
-            return  # somebody else who shares it was quicker
-        except OSError:
-            data = b""
-        if data:
-            lines = self._client_lines.feed(data)
-        else:
-            self._ended = True
-            lines = self._client_lines.end()
-        for line in lines:
+        for line in self._client.read():
             if line is None:
-                self._refuse_long(None)
+                self._client.refuse(None, TOO_LONG)
             elif line.strip():
                 self._take(line)
 
@@ -235,7 +215,7 @@ class Bridge:
             if len(line) < MAX_MESSAGE:
                 self._take_request(line, message, str(method))
             else:
-                self._refuse_long(message["id"])
+                self._client.refuse(message["id"], TOO_LONG)
         elif isinstance(method, str) and "id" not in message:
             if method == "notifications/initialized":
                 self._handshake.complete(line)
@@ -246,15 +226,11 @@ class Bridge:
             self._pass(line)
         elif line.startswith(PRIVATE):
             # The owner would take it for the bridge's own.
-            self._to_client += error_line(None, -32700, "the line is not JSON", None)
+            self._client.refuse(None, NOT_JSON)
         else:
             # No answer can name it. The owner refuses it, and says why.
             self._nameless.append(line)
             self._pass_nameless()
-
-    def _refuse_long(self, identifier: Any) -> None:
-        text = f"a message may be {MAX_MESSAGE} bytes long"
-        self._to_client += error_line(identifier, -32600, text, {"code": "input.too_large"})
 
     def _pass(self, line: bytes) -> None:
         """Pass on what has no answer; without an owner it concerns one that is gone."""
@@ -287,17 +263,6 @@ class Bridge:
             self._owner.send(line)
         self._nameless.clear()
 
-    def _write_client(self) -> None:
-        try:
-            done = os.write(self._stdout, memoryview(self._to_client)[:PIPE_CHUNK])
-        except BlockingIOError:
-            return  # somebody else who shares it was quicker
-        except OSError:  # nobody reads any more
-            self._ended = True
-            self._to_client.clear()
-            return
-        del self._to_client[:done]
-
     # -- finding an owner -----------------------------------------------------
 
     def _seek(self, grace: float = 0.0) -> None:
@@ -324,6 +289,7 @@ class Bridge:
     def _meet(self, meeting: Meeting) -> None:
         """Show a new owner the handshake and ask it what is unanswered."""
         owner = self._owner = Link(meeting)
+        self._said = ""
         self._own.clear()
         shown = self._handshake.lines()
         if shown:
@@ -360,22 +326,21 @@ class Bridge:
         request = None if asked.line is None else message_of(asked.line)
         result = None if request is None or self._kept is None else self._kept.answer(request)
         if result is not None:
-            self._to_client += result_line(asked.identifier, result)
+            self._client.send(result_line(asked.identifier, result))
             self._handshake.answered(key, good=True)
             self._ledger.settle(key)
 
     def _refuse(self, error: UnreachableError) -> None:
         """There is no owner: say so in every answer that is owed."""
-        print(f"llmspell: {error.message}\n  hint: {error.hint}", file=sys.stderr, flush=True)
-        data: dict[str, Any] = {"code": error.code, "hint": error.hint}
-        if error.cause is not None:
-            data["cause"] = error.cause
-        if error.retryable:
-            data["retryable"] = True
+        said = f"llmspell: {error.message}\n  hint: {error.hint}"
+        if said != self._said:  # it looks for an owner again with every request
+            print(said, file=sys.stderr, flush=True)
+        self._said = said
+        refusal = unreachable(error)
         for asked in self._ledger.drop_all():
-            self._to_client += error_line(asked.identifier, -32000, error.message, data)
+            self._client.refuse(asked.identifier, refusal)
         for _ in self._nameless:
-            self._to_client += error_line(None, -32700, "not a message of JSON-RPC", None)
+            self._client.refuse(None, NO_MESSAGE)
         self._nameless.clear()
 
     # -- the owner ------------------------------------------------------------
@@ -407,15 +372,15 @@ class Bridge:
             return False
         for line in lines:
             if self._is_for_client(line):
-                self._to_client += line
-                self._to_client += b"\n"
+                self._client.send(line, b"\n")
         return True
 
     def _is_for_client(self, line: bytes) -> bool:
         """Note what a line of the owner's says, and return whether the client is to see it."""
         if line.startswith(PRIVATE):
             if line == STOPPED:
-                self._stopped()
+                for asked in self._ledger.drop_all():
+                    self._client.refuse(asked.identifier, WAS_STOPPED)
             return False
         found = answered(line) if len(self._ledger) or self._own else None
         if found is not None:
@@ -447,19 +412,7 @@ class Bridge:
         self._kept = None
         message = message_of(line) or {}
         if given is not None and message.get("result") != given:
-            self._to_client += _TOOLS_CHANGED
-
-    def _stopped(self) -> None:
-        """The owner was told to end: what it has not answered it will not, and no other will."""
-        data = {
-            "code": "owner.stopping",
-            "retryable": True,
-            "hint": "it may have been performed in part; send it again to start the server anew",
-        }
-        for asked in self._ledger.drop_all():
-            self._to_client += error_line(
-                asked.identifier, -32000, "the owner was stopped before it answered", data
-            )
+            self._client.send(_TOOLS_CHANGED)
 
     def _lose(self) -> None:
         """The owner has gone: look for the next one if anything is unanswered."""
@@ -468,18 +421,13 @@ class Bridge:
         lost.close()
         self._kept = None
         for asked in self._ledger.lose().given_up:
-            self._to_client += error_line(
-                asked.identifier,
-                -32000,
-                "the owner ended before it answered",
-                {
-                    "code": "run.interrupted",
-                    "retryable": True,
-                    "hint": "it may have been performed; send it again if that does no harm",
-                },
-            )
+            self._client.refuse(asked.identifier, HAS_DIED)
         # With nothing unanswered the next request brings back an owner: a stop must last.
-        if self._ledger.is_owing or self._nameless or (len(self._ledger) and not self._ended):
+        if (
+            self._ledger.is_owing
+            or self._nameless
+            or (len(self._ledger) and not self._client.has_ended)
+        ):
             self._seek(SUCCESSOR_SECONDS if lost.is_kept else 0.0)
 
 

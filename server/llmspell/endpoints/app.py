@@ -31,14 +31,22 @@ from llmspell.endpoints.auth.bind import check_bind
 from llmspell.endpoints.auth.documents import documents
 from llmspell.endpoints.auth.gate import Gate
 from llmspell.endpoints.auth.host_rule import HostRule
-from llmspell.endpoints.connections import ConnectionLimits, PatientProtocol, PatientServer
+from llmspell.endpoints.connections import PatientProtocol, PatientServer
 from llmspell.endpoints.limits import RateLimit
 from llmspell.endpoints.mcp.http.by_bundle import BundleHttp
 from llmspell.endpoints.mcp.http.door import HttpLimits, McpHttp
 from llmspell.endpoints.mcp.http.request import HttpHeaders
 from llmspell.endpoints.mcp.server import McpEndpoint
+from llmspell.endpoints.patience import ConnectionLimits
 from llmspell.endpoints.responses import error_response
-from llmspell.errors import ConfigError, InternalError, OwnerStopping, UsageError
+from llmspell.endpoints.sockets import PatientSocket
+from llmspell.errors import (
+    ConfigError,
+    InternalError,
+    LlmspellError,
+    OwnerStopping,
+    UsageError,
+)
 from llmspell.host.interface import DoorHost
 
 SECURITY_HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
@@ -63,19 +71,17 @@ class _App(Starlette):
         self._rule = rule
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 421 or 403."""
+        """Pass the request on, or refuse it with 400, 421 or 403."""
         if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
             return
         headers = HttpHeaders(scope)
-        refusal = self._rule.refusal(headers)
+        refusal = _ambiguity(headers) or self._rule.refusal(headers)
         if refusal is not None:
-            if scope["type"] == "websocket":
-                # Before the handshake is accepted this becomes an HTTP 403.
-                await send({"type": "websocket.close", "code": 1008})
-            else:
-                status, error = refusal
-                await error_response(error, status)(scope, receive, send)
+            status, error = refusal
+            if status == 421 and scope["type"] == "websocket":
+                status = 403  # as the document of the A2A binding has it
+            await error_response(error, status)(scope, receive, send)
         elif scope["path"] in _MCP_PATHS and scope["type"] == "http":
             try:
                 await self._mcp.serve(scope, receive, send, headers)
@@ -176,6 +182,15 @@ def build_app(
     """
     rule = rule or HostRule()
     return build_doors(host, gate=Gate(auth), rule=rule, default_skill=default_skill).app
+
+
+def _ambiguity(headers: HttpHeaders) -> tuple[int, LlmspellError] | None:
+    """Return the HTTP status and error to refuse headers with that say two things, or None."""
+    name = headers.ambiguous
+    if not name:
+        return None
+    hint = "send it once; is there a proxy before this server that adds one?"
+    return 400, UsageError(f"the header {name!r} appears more than once", hint=hint)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -287,7 +302,7 @@ async def serve_http(
         uvicorn.Config(
             doors.app,
             http=PatientProtocol,
-            ws="websockets-sansio",
+            ws=PatientSocket,
             ws_per_message_deflate=False,
             # Ours: uvicorn would end the process when the lifespan fails to start.
             lifespan="off",

@@ -2,7 +2,7 @@
 
 uvicorn has no time limit before a request is whole, none for a client that does not read, and no
 bound for the size of a head or for the number of connections. Here is nothing of what a request
-means, and nothing of WebSocket, where pings find out who is gone.
+means, and of WebSocket only that its connections are looked at too (`sockets`).
 
 No request has a timer: the server looks at all its connections once a second, and each compares
 what it waits for with what it waited for the last time.
@@ -15,7 +15,6 @@ import contextlib
 import resource
 import socket
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -26,35 +25,15 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from llmspell.endpoints.patience import ConnectionLimits, Patience, PatientState
+from llmspell.endpoints.sockets import PatientSocket
 from llmspell.endpoints.transport import HeadHoldingTransport
-
-CONNECTIONS = 1000
-"""Connections that are open at once, unless the settings say otherwise."""
-
-REQUEST_WITHIN = 20.0
-"""Seconds a client may keep the server waiting, unless the settings say otherwise."""
 
 MAX_HEAD = 64 << 10
 """Largest head of a request in bytes, give or take what was read at once."""
 
 _TICKS = 10  # of uvicorn's main loop, a tenth of a second each
 _OTHER_DESCRIPTORS = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """What clients may hold open, in the words of `[server]`."""
-
-    connections: int = CONNECTIONS
-    request_within: float = REQUEST_WITHIN
-
-
-class PatientState(ServerState):
-    """uvicorn's state, which every connection has a reference to."""
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        super().__init__()
-        self.limits = limits
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -74,10 +53,9 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(server_state, PatientState)
         self._limits = server_state.limits
+        self._patience = Patience(self._limits.request_within)
         self._performed: RequestResponseCycle | None = None
         """The request whose turn it is; `cycle` is the last that came, and may wait behind it."""
-        self._awaited: tuple[object, int] | None = None
-        self._since = 0.0
         self._head: object = None
         self._head_size = 0
 
@@ -128,12 +106,7 @@ class PatientProtocol(HttpToolsProtocol):
         Args:
             now: The time of the loop.
         """
-        last, self._awaited = self._awaited, self._waits_for()
-        if self._awaited is None:
-            return
-        if last is None or last[0] is not self._awaited[0] or last[1] != self._awaited[1]:
-            self._since = now
-        elif now - self._since >= self._limits.request_within:
+        if self._patience.is_over(self._waits_for(), now):
             self._give_up()
 
     def _waits_for(self) -> tuple[object, int] | None:
@@ -208,7 +181,7 @@ class PatientServer(uvicorn.Server):
         if counter % _TICKS == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, PatientProtocol):
+                if isinstance(connection, PatientProtocol | PatientSocket):
                     connection.look(now)
         return await super().on_tick(counter)
 

@@ -14,6 +14,7 @@ from llmspell.bridge.lines import (
     answered,
     cancelled_key,
     error_line,
+    is_request,
     key_of,
     member,
     message_of,
@@ -73,6 +74,14 @@ def test_requests_and_notifications_answer_nothing() -> None:
 @pytest.mark.parametrize("line", [b"{", b"nonsense", b"[" * 100_000, b"\xff\xfe"])
 def test_what_is_not_json_is_no_message(line: bytes) -> None:
     assert message_of(line) is None
+
+
+@pytest.mark.parametrize("identifier", [True, None, 1.5, [], "\ud800"], ids=repr)
+def test_a_request_has_an_id_that_can_be_sent_back(identifier: Any) -> None:
+    assert is_request({"id": 7, "method": "ping"})
+    assert is_request({"id": "\U0001f600", "method": "ping"})
+    assert not is_request({"id": identifier, "method": "ping"})
+    assert not is_request({"id": 7})
 
 
 def test_only_an_object_is_a_message() -> None:

@@ -201,7 +201,7 @@ def test_every_request_is_answered_when_no_owner_can_be_had(tmp_path: Path) -> N
             assert answer["error"]["code"] == -32000
             assert answer["error"]["data"]["code"] == "owner.unreachable"
             assert "--state" in answer["error"]["data"]["hint"]
-        assert "can't be used" in done.stderr
+        assert done.stderr.count("can't be used") == 1  # however often it was looked for
         assert done.returncode == 0
 
 

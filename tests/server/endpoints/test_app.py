@@ -23,10 +23,18 @@ from llmspell.endpoints.auth.token import TokenAuthenticator
 from llmspell.endpoints.mcp.http.door import MAX_BODY
 from llmspell.errors import ConfigError
 from tests.support.mcp import ENVELOPE, LEGACY, MODERN, SECONDS, SPELLS, ended_run, open_host
+from tests.support.raw_http import Connection
 
 TOKEN = TokenAuthenticator("s3cret")
 BEARER = {"authorization": "Bearer s3cret"}
 ACCEPT = {"accept": "application/json, text/event-stream"}
+UPGRADE = {
+    "connection": "upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "sec-websocket-protocol": "a2a.v1",
+}
 
 
 @asynccontextmanager
@@ -157,15 +165,56 @@ async def test_a_foreign_web_page_is_refused_and_a_local_one_is_not(
 async def test_a_foreign_page_cannot_open_a_websocket(
     client: httpx2.AsyncClient, foreign: dict[str, str]
 ) -> None:
-    upgrade = {
-        "connection": "upgrade",
-        "upgrade": "websocket",
-        "sec-websocket-version": "13",
-        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-        "sec-websocket-protocol": "a2a.v1",
-    }
-    answer = await client.get("/a2a/ws", headers={**BEARER, **upgrade, **foreign})
+    answer = await client.get("/a2a/ws", headers={**BEARER, **UPGRADE, **foreign})
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("host", ("localhost", "evil.example")),
+        ("host", ("localhost", "localhost")),
+        ("authorization", ("Bearer s3cret", "Bearer other")),
+        ("content-type", ("application/json", "text/plain")),
+        ("origin", ("http://localhost", "http://evil.example")),
+        ("mcp-session-id", ("one", "other")),
+        ("last-event-id", ("1", "2")),
+        ("content-length", ("2", "2")),
+        ("content-length", ("2", "3")),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/words", "/a2a", "/healthz", "/a2a/ws"])
+async def test_a_request_that_says_two_things_of_who_asks_or_what_is_refused_at_every_door(
+    server: HttpServer, path: str, name: str, values: tuple[str, str]
+) -> None:
+    fields = {"host": "localhost", **BEARER, "content-type": "application/json"}
+    fields |= UPGRADE if path == "/a2a/ws" else {"content-length": "2"}
+    lines = [f"{key}: {value}\r\n" for key, value in fields.items() if key != name]
+    lines += [f"{name}: {value}\r\n" for value in values]
+    connection = await Connection.to(server.port)
+    try:
+        async with asyncio.timeout(SECONDS):
+            await connection.write(f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n{{}}".encode())
+            answer = await connection.response()
+            assert answer.status == 400
+            body = await answer.read()
+            if answer.headers["content-type"] == "application/json":
+                assert name in json.loads(body)["error"]["message"]
+            else:  # found where the request was read
+                assert name == "content-length" or path == "/a2a/ws"
+    finally:
+        connection.abort()
+
+
+async def test_the_lines_of_a_header_that_is_a_list_are_one_list(
+    client: httpx2.AsyncClient,
+) -> None:
+    request = modern_call("steps", meta={"progressToken": 1})
+    headers = [(name, value) for name, value in request.pop("headers").items() if name != "accept"]
+    headers += [("accept", "application/json"), ("accept", "text/event-stream")]
+    answer = await client.post("/mcp", headers=headers, **request)
+    assert answer.headers["content-type"] == "text/event-stream"
 
 
 async def test_the_other_doors_are_in_the_same_application(client: httpx2.AsyncClient) -> None:

@@ -21,12 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from llmspell.cli.owning import HttpDoor
 from llmspell.config import ServerSettings
-from llmspell.endpoints.connections import (
-    MAX_HEAD,
-    ConnectionLimits,
-    PatientProtocol,
-    PatientState,
-)
+from llmspell.endpoints.connections import MAX_HEAD, PatientProtocol
+from llmspell.endpoints.patience import ConnectionLimits, PatientState
 from tests.support.mcp import SECONDS, SPELLS, open_host
 
 HEAD = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\n"
@@ -334,7 +330,8 @@ async def test_the_server_looks_at_its_connections_as_the_settings_say(tmp_path:
 def test_a_process_may_open_as_many_files_as_it_serves_connections() -> None:
     program = """
 import resource
-from llmspell.endpoints.connections import ConnectionLimits, allow_descriptors
+from llmspell.endpoints.connections import allow_descriptors
+from llmspell.endpoints.patience import ConnectionLimits
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 allow_descriptors(ConnectionLimits(connections=500))

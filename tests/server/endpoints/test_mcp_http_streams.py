@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,10 @@ async def test_an_answer_that_was_lost_with_its_server_is_waited_for_no_longer(
         assert told.data["id"] == held["id"]
         assert told.data["error"]["code"] == -32603
         assert "restarted" in told.data["error"]["message"]
+        data = told.data["error"]["data"]
+        assert f'run_result with {{"run_id": "{data["run_id"]}"}}' in data["hint"]
+        found = await client.send(client.call("run_result", {"run_id": data["run_id"], "wait": 0}))
+        assert found.json()["result"]["_meta"]["llmspell/run_id"] == data["run_id"]
 
 
 async def test_a_call_whose_client_stays_away_is_given_up(tmp_path: Path) -> None:
@@ -124,7 +129,14 @@ async def test_a_call_whose_client_stays_away_is_given_up(tmp_path: Path) -> Non
         assert (told.data["id"], told.data["error"]["code"]) == (held["id"], -32800)
 
 
-@pytest.mark.parametrize("last", ["", "x", "a.b.c", "a.!.1", "deadbeef.g.7", "x.g.x"])
+NESTED = base64.urlsafe_b64encode(b"[" * 30_000).decode()
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["", "x", "a.b.c", "a.!.1", "deadbeef.g.7", "x.g.x", "....", "a.MQ.<b>.1", f"a.{NESTED}.1"],
+    ids=lambda last: last[:20],
+)
 async def test_an_event_nobody_knows_is_no_fault_of_the_server(
     client: RawClient, last: str
 ) -> None:

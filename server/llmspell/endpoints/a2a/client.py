@@ -79,7 +79,7 @@ class WebSocketTransport(ClientTransport):
     ) -> None:
         self._card = card
         self._url = url
-        self._headers = {"A2A-Version": "1.0", **(headers or {})}
+        self._headers = {"a2a-version": "1.0", **_headers(headers or {})}
         self._socket: _Socket | None = None
         self._opening = asyncio.Lock()
 
@@ -215,7 +215,8 @@ class WebSocketTransport(ClientTransport):
         if self._socket is None or self._socket.is_lost:
             async with self._opening:
                 if self._socket is None or self._socket.is_lost:
-                    self._socket = await _open(self._url, {**self._headers, **_parameters(context)})
+                    headers = {**self._headers, **_headers(_parameters(context))}
+                    self._socket = await _open(self._url, headers)
         return self._socket
 
 
@@ -381,6 +382,11 @@ async def _open(url: str, headers: Mapping[str, str]) -> _Socket:
 
 def _parameters(context: ClientCallContext | None) -> dict[str, str]:
     return (context and context.service_parameters) or {}
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    """Return headers by their names in lower case, so that none is sent in two spellings."""
+    return {name.lower(): value for name, value in given.items()}
 
 
 def _parsed(value: Any, answer: _P) -> _P:

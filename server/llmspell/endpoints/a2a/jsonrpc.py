@@ -129,10 +129,14 @@ class JsonRpcEndpoint:
 def service_parameters(connection: HTTPConnection) -> dict[str, str]:
     """Return the A2A service parameters of an HTTP request: `a2a-` headers, lower case.
 
-    The version may also stand in the query (specification 3.6.1).
+    The values of one that stands there more than once are one list (RFC 9110 5.3), so that two
+    versions are none. The version may also stand in the query (specification 3.6.1).
     """
+    headers = connection.headers
     parameters = {
-        name: value for name, value in connection.headers.items() if name.startswith("a2a-")
+        name: ", ".join(dict.fromkeys(headers.getlist(name)))
+        for name in headers
+        if name.startswith("a2a-")
     }
     if VERSION_PARAMETER not in parameters and "A2A-Version" in connection.query_params:
         parameters[VERSION_PARAMETER] = connection.query_params["A2A-Version"]

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import httpx
 from a2a.client.card_resolver import A2ACardResolver
 from a2a.client.client import ClientCallContext
-from a2a.client.errors import A2AClientError, AgentCardResolutionError
+from a2a.client.errors import AgentCardResolutionError
 from a2a.client.transports.base import ClientTransport
 from a2a.client.transports.jsonrpc import JsonRpcTransport
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.constants import VERSION_HEADER
-from a2a.utils.errors import A2AError
+from a2a.utils.errors import A2A_ERROR_REASONS, A2AError
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from llmspell.endpoints.a2a.client import (
@@ -215,8 +215,8 @@ def _refused(error: A2AError) -> RemoteError:
         return RemoteUnreachable(error.message)
     data = cast("Object", getattr(error, "data", None) or {})
     hint = data.get("hint")
-    kind = type(error).__name__
-    message = error.message if isinstance(error, A2AClientError) else f"{error.message} ({kind})"
+    reason = A2A_ERROR_REASONS.get(type(error), "").lower().replace("_", " ")
+    message = f"the agent says {reason!r}: {error.message}" if reason else error.message
     return RemoteError(message, hint=hint if isinstance(hint, str) else None, data=data or None)
 
 

@@ -211,3 +211,5 @@ def _parse(params: Object, message: _M) -> _M:
         return ParseDict(params, message, ignore_unknown_fields=True)
     except ParseError as error:  # also for what is nested more than 100 deep
         raise invalid_params("params", str(error).strip()) from None
+    except OverflowError as error:  # a whole number that no double is near to
+        raise invalid_params("params", str(error)) from None

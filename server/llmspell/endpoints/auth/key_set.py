@@ -41,6 +41,8 @@ class KeySet:
         self._keys: list[Object] | None = None
         self._fetched = 0.0
         self._tried: float = -math.inf
+        self._has_failed = False
+        self._refreshing: asyncio.Task[None] | None = None
         self._fetching = asyncio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
@@ -54,8 +56,12 @@ class KeySet:
             AccessUnavailable: The issuer can't be asked.
         """
         age = self._clock.monotonic() - self._fetched
-        if self._keys is None or age > KEEP_SECONDS:
+        is_due = age > KEEP_SECONDS
+        if self._keys is None or age > STALE_SECONDS or (is_due and not self._has_failed):
             await self._fetch()
+        elif is_due and self._may_try():
+            # It failed the last time: nobody waits until it fails again, perhaps for seconds.
+            self._refreshing = asyncio.ensure_future(self._refresh())
         found = self._select(kid, algorithm)
         if found is None and self._may_try():
             await self._fetch()
@@ -71,6 +77,15 @@ class KeySet:
         Raises:
             AccessUnavailable: There are none to go on with.
         """
+        await self._refresh()
+        if self._keys is None or self._clock.monotonic() - self._fetched > STALE_SECONDS:
+            wait = max(0.0, self._tried + RETRY_SECONDS - self._clock.monotonic())
+            raise AccessUnavailable(
+                f"no token can be checked: the keys of {self._issuer.url} can't be had",
+                data={"retry_after": round(wait, 3)},
+            )
+
+    async def _refresh(self) -> None:
         tried = self._tried
         async with self._fetching:
             # Whoever waited meanwhile is served by the same answer, and by the same failure.
@@ -79,14 +94,10 @@ class KeySet:
                 try:
                     self._keys = (await self._issuer.keys())[:_MOST_KEYS]
                     self._fetched = self._clock.monotonic()
+                    self._has_failed = False
                 except IssuerError as error:
+                    self._has_failed = True
                     _log.warning("the keys of %s can't be had: %s", self._issuer.url, error)
-        if self._keys is None or self._clock.monotonic() - self._fetched > STALE_SECONDS:
-            wait = max(0.0, self._tried + RETRY_SECONDS - self._clock.monotonic())
-            raise AccessUnavailable(
-                f"no token can be checked: the keys of {self._issuer.url} can't be had",
-                data={"retry_after": round(wait, 3)},
-            )
 
     def _select(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
         fitting = [key for key in self._keys or () if _fits(key, algorithm)]

@@ -225,6 +225,7 @@ class Calls:
         offset: int = 0,
     ) -> Object:
         """Wait for a run on these terms and return the result of the call."""
+        exchange.began(waiting.id)
         try:
             result = await self._outcome(exchange, waiting, terms, responses or {})
         except asyncio.CancelledError:

@@ -88,6 +88,10 @@ class Exchange(Protocol):
         """
         ...
 
+    def began(self, run_id: str) -> None:
+        """Learn which run the request is answered from: a client that loses the answer is told."""
+        ...
+
     async def notify(self, method: str, params: Object) -> None:
         """Send a notification that belongs to this request. A client that left is no error."""
         ...

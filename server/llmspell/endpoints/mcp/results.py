@@ -113,11 +113,7 @@ def handle_result(run: Run, *, offers: Callable[[str], bool], is_modern: bool) -
 
 
 def _how_to_continue(run: Run, offers: Callable[[str], bool]) -> str:
-    arguments = f'{{"run_id": "{run.id}"}}'
-    if offers("run_result"):
-        get = f"call the tool run_result with {arguments} for its result"
-    else:
-        get = f"get its result with: llmspell runs result {run.id}"
+    get = how_to_get(run.id, offers)
     if run.state == "canceled":
         return f"The run of {run.spell!r} was stopped. There is nothing to wait for."
     if run.questions:
@@ -134,8 +130,23 @@ def _how_to_continue(run: Run, offers: Callable[[str], bool]) -> str:
     lines = [f"The run of {run.spell!r} takes longer and goes on."]
     lines.append(f"{get[0].upper()}{get[1:]}; do not call {run.spell!r} again for it.")
     if offers("run_cancel"):
-        lines.append(f"The tool run_cancel with {arguments} stops it.")
+        lines.append(f"The tool run_cancel with {_arguments(run.id)} stops it.")
     return " ".join(lines)
+
+
+def how_to_get(run_id: str, offers: Callable[[str], bool]) -> str:
+    """Return what a client does for the result of a run.
+
+    Args:
+        offers: Returns whether a control tool is offered.
+    """
+    if offers("run_result"):
+        return f"call the tool run_result with {_arguments(run_id)} for its result"
+    return f"get its result with: llmspell runs result {run_id}"
+
+
+def _arguments(run_id: str) -> str:
+    return f'{{"run_id": "{run_id}"}}'
 
 
 def stamped(result: Object, server: Any) -> Object:

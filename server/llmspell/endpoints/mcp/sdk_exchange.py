@@ -101,6 +101,9 @@ class SdkExchange:
         """Whether the client has cancelled the request, as opposed to lost its connection."""
         return self._pipe is None or self._pipe.is_cancelled(self._dispatch.request_id)
 
+    def began(self, run_id: str) -> None:
+        """Do nothing: who asks again over a pipe is led to the run by the request's key."""
+
     async def notify(self, method: str, params: Object) -> None:
         """Send a notification that belongs to this request."""
         await self._dispatch.notify(method, params)

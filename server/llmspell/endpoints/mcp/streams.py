@@ -38,7 +38,15 @@ from llmspell.errors import InputTooLarge
 from llmspell.security.principals import Caller
 
 MOST_UNANSWERED = 1024
-"""Requests of a client that reads nothing, after which it is read no further either."""
+MOST_UNANSWERED_BYTES = 32 << 20
+"""Requests of one client under way, and their bytes. The next one waits until there is room, and
+what the client says after that waits behind it."""
+
+MOST_UNREAD_BYTES = 1 << 20
+"""Bytes that a client may leave unread before its next request waits until it reads."""
+
+SIGN_SECONDS = 1.0
+"""How often a bridge whose request waits is given a sign of life: it cannot be heard asking."""
 
 ANSWER_SECONDS = 1.0
 """How long calls under way may still answer after the client closed its side."""
@@ -79,10 +87,26 @@ class MessageWriter:
     """The write side, as the SDK's dispatcher wants it: one line a message."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(high=MOST_UNREAD_BYTES)
         self._writer = writer
-        self.unanswered: set[RequestId] = set()
-        """Requests that were read and not answered yet."""
+        # Sizes of requests that were read and not answered yet.
+        self._unanswered: dict[RequestId, int] = {}
+        self._size = 0
         self._settled = asyncio.Event()
+
+    def owes(self, id: RequestId) -> bool:
+        """Return whether a request was read and not answered yet."""
+        return id in self._unanswered
+
+    def owe(self, id: RequestId, size: int) -> None:
+        """Note that a request was read.
+
+        Args:
+            size: Its length in bytes.
+        """
+        self.settle(id)
+        self._unanswered[id] = size
+        self._size += size
 
     async def send(self, item: SessionMessage, /) -> None:
         """Write one message and wait while the client reads too slowly.
@@ -121,9 +145,15 @@ class MessageWriter:
 
     def settle(self, id: RequestId) -> None:
         """Note that nothing more is owed for this request."""
-        self.unanswered.discard(id)
-        if not self.unanswered:
-            self._settled.set()
+        self._size -= self._unanswered.pop(id, 0)
+        self._settled.set()
+
+    def has_room(self, size: int) -> bool:
+        """Return whether another request of so many bytes may be under way."""
+        if not self._unanswered or self._writer.is_closing():
+            return True
+        is_small = self._size + size <= MOST_UNANSWERED_BYTES
+        return is_small and len(self._unanswered) < MOST_UNANSWERED
 
     async def taken(self) -> None:
         """Return once the client reads what it is sent, or has left."""
@@ -132,15 +162,24 @@ class MessageWriter:
         except (ConnectionError, RuntimeError) as error:  # as in `send`
             _log.debug("the client left: %s", error)
 
-    async def settled(self, seconds: float) -> None:
-        """Wait until every request is answered, at most so long."""
+    async def one_settled(self, seconds: float) -> bool:
+        """Wait until something more is answered, at most so long; return whether it was."""
         self._settled.clear()
-        if self.unanswered:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._settled.wait()
-            except TimeoutError:
-                _log.debug("the client left %d requests behind", len(self.unanswered))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def all_settled(self, seconds: float) -> None:
+        """Wait until every request is answered, at most so long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self._unanswered:
+            if not await self.one_settled(end - loop.time()):
+                _log.debug("the client left %d requests behind", len(self._unanswered))
+                return
 
     async def aclose(self) -> None:
         """Close the connection, once what was written is sent or the client reads no more."""
@@ -207,12 +246,10 @@ class MessageReader:
             anyio.EndOfStream: The client closed its side.
         """
         while True:
-            if len(self._output.unanswered) >= MOST_UNANSWERED:
-                await self._output.taken()
             line = await self._lines.next()
             if line is None:
                 # Whoever pipes requests in and closes still gets the answers.
-                await self._output.settled(ANSWER_SECONDS)
+                await self._output.all_settled(ANSWER_SECONDS)
                 raise anyio.EndOfStream
             if isinstance(line, TooLong):
                 error = InputTooLarge(f"a message is longer than {MAX_MESSAGE} bytes")
@@ -224,7 +261,7 @@ class MessageReader:
             elif line.strip():
                 message = await self._parse(line)
                 if message is not None:
-                    self._note(message)
+                    await self._note(message, len(line))
                     return SessionMessage(message, metadata=self._metadata)
 
     def _hear(self, line: bytes) -> None:
@@ -256,20 +293,27 @@ class MessageReader:
             await self._output.refuse(*(_NO_MESSAGE if is_json else _NO_JSON), _id_in(line))
             return None
 
-    def _note(self, message: JSONRPCMessage) -> None:
+    async def _note(self, message: JSONRPCMessage, size: int) -> None:
         if isinstance(message, JSONRPCRequest):
+            await self._wait_for_room(size)
             # A listen stream has no answer before it is ended.
             if message.method != "subscriptions/listen":
-                self._output.unanswered.add(message.id)
+                self._output.owe(message.id, size)
         elif (
             isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled"
         ):
             cancelled = cancelled_request_id_from_params(message.params)
             if cancelled is not None:
-                if cancelled in self._output.unanswered:
+                if self._output.owes(cancelled):
                     # Known before the dispatcher, which cancels the call, has the notification.
                     self._piped.cancelled.add(coerce_request_id(cancelled))
                 self._output.settle(cancelled)
+
+    async def _wait_for_room(self, size: int) -> None:
+        while not self._output.has_room(size):
+            if not await self._output.one_settled(SIGN_SECONDS) and self._piped.bridge:
+                self._output.say(PONG)
+        await self._output.taken()
 
     async def aclose(self) -> None:
         """The writer closes the connection for both sides."""

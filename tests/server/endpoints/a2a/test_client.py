@@ -27,7 +27,7 @@ Peer = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def transport_to(
-    peer: Peer, *, subprotocols: Any = ("a2a.v1",)
+    peer: Peer, *, subprotocols: Any = ("a2a.v1",), headers: dict[str, str] | None = None
 ) -> AsyncGenerator[WebSocketTransport]:
     """A transport that speaks to this peer, a function of the other end of each socket."""
     async with (
@@ -35,7 +35,8 @@ async def transport_to(
         serve(peer, "127.0.0.1", 0, subprotocols=subprotocols, compression=None) as server,
     ):
         port = next(iter(server.sockets)).getsockname()[1]
-        async with WebSocketTransport(pb.AgentCard(), f"ws://127.0.0.1:{port}/a2a/ws") as transport:
+        url = f"ws://127.0.0.1:{port}/a2a/ws"
+        async with WebSocketTransport(pb.AgentCard(), url, headers=headers) as transport:
             yield transport
 
 
@@ -89,6 +90,21 @@ async def test_the_next_call_after_a_lost_socket_opens_a_new_one():
         with pytest.raises(ConnectionLostError, match="lost"):
             await transport.get_task(GET)
         assert (await transport.get_task(GET)).id == "t"
+
+
+async def test_a_header_of_the_handshake_is_sent_once_however_it_is_spelled():
+    async def peer(socket: ServerConnection) -> None:
+        request = await asked(socket)
+        assert socket.request is not None
+        headers = socket.request.headers
+        sent = [*headers.get_all("authorization"), *headers.get_all("a2a-version")]
+        await answer(socket, request["id"], result={"id": " ".join(sent)})
+        await socket.wait_closed()
+
+    async with transport_to(peer, headers={"Authorization": "Bearer old"}) as transport:
+        parameters = {"authorization": "Bearer new", "A2A-Version": "1.1"}
+        context = ClientCallContext(service_parameters=parameters)
+        assert (await transport.get_task(GET, context=context)).id == "Bearer new 1.1"
 
 
 async def test_leaving_a_stream_sends_cancel_stream():

@@ -167,6 +167,16 @@ async def test_the_token_goes_to_the_host_of_the_url_only():
             assert own[-1].headers["authorization"] == "Bearer secret"
 
 
+async def test_what_the_agent_refuses_is_told_in_its_words_and_those_of_the_protocol(
+    tmp_path: Path,
+):
+    async with asyncio.timeout(SECONDS), serving(tmp_path, "echo") as server:
+        with pytest.raises(RemoteError) as caught:
+            await call(server.url, "hi", skill="gone", token=TOKEN)
+        assert caught.value.message == "the agent says 'invalid params': no skill named 'gone'"
+        assert "echo" in caught.value.hint
+
+
 @pytest.mark.parametrize("token", [None, "wrong"])
 async def test_a_missing_or_wrong_token_is_said_with_what_to_do(token: str | None, tmp_path: Path):
     async with asyncio.timeout(SECONDS), serving(tmp_path, "echo") as server:

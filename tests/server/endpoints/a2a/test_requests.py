@@ -73,6 +73,7 @@ def test_a_skill_is_named_in_the_message_or_beside_it():
         ({**message("x"), "configuration": 7}, "params"),
         (message({"text": "a", "data": 1}), "params"),
         (message({"text": 5}), "params"),
+        (message({"data": {"n": 10**400}}), "params"),
     ],
 )
 def test_params_that_break_a_rule_are_refused_with_their_field(params: dict[str, Any], field: str):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 import jwt
 import pytest
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from llmspell.endpoints.auth.issuer import MAX_DOCUMENT
 from llmspell.endpoints.auth.key_set import KEEP_SECONDS, RETRY_SECONDS, STALE_SECONDS
 from llmspell.endpoints.auth.oauth import CHECKED_SECONDS
-from llmspell.errors import (
-    AccessUnavailable,
-)
+from llmspell.errors import AccessUnauthenticated, AccessUnavailable
 from tests.support.authorization_server import METADATA_PATH, AuthorizationServer, SigningKey
 from tests.support.resource_server import (
     KEYS,
@@ -26,6 +26,8 @@ from tests.support.resource_server import (
     refused,
     resource_server,
 )
+
+SECONDS = 20.0
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -137,6 +139,40 @@ async def test_keys_on_another_host_are_not_fetched_unless_the_settings_name_the
     assert issuer.asked["/jwks"] == 0
     auth = resource_server(issuer, jwks_uri=keys)
     assert await auth.caller(bearer(issuer.token(MCP)), "mcp")
+
+
+async def test_nobody_waits_for_an_issuer_that_has_failed_while_its_old_keys_count(
+    issuer: AuthorizationServer,
+) -> None:
+    on = clock()
+    auth = resource_server(issuer, on)
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncGenerator[bytes]:
+        asked.set()
+        await answering.wait()
+        yield json.dumps({"keys": [KEYS[1].public()]}).encode()
+
+    taken_back = issuer.token(MCP, key=KEYS[0], exp=int(on.time()) + 10_000)
+    kept = issuer.token(MCP, key=KEYS[1], exp=int(on.time()) + 10_000)
+    await auth.caller(bearer(taken_back), "mcp")
+    issuer.changed["/jwks"] = _broken(b"", 503)
+    await on.advance(KEEP_SECONDS + 1)
+    assert await auth.caller(bearer(taken_back), "mcp")
+    issuer.changed["/jwks"] = lambda: StreamingResponse(slow(), media_type="application/json")
+    async with asyncio.timeout(SECONDS):
+        await on.advance(CHECKED_SECONDS + 1)
+        assert await auth.caller(bearer(taken_back), "mcp")
+        await asked.wait()
+        answering.set()
+        for number in itertools.count():  # until the answer has come
+            another = issuer.token(MCP, key=KEYS[0], exp=int(on.time()) + 60, jti=str(number))
+            try:
+                await auth.caller(bearer(another), "mcp")
+            except AccessUnauthenticated:
+                break
+            await asyncio.sleep(0)
+    assert await auth.caller(bearer(kept), "mcp")
 
 
 async def test_known_keys_are_used_while_the_issuer_is_away_but_not_for_long(

@@ -158,7 +158,12 @@ async def test_a_text_that_looks_like_a_number_is_a_text(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"jsonrpc":"2.0","id":1}', b'{"jsonrpc":"2.0","id":true,"method":"ping"}']
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":1}',
+        b'{"jsonrpc":"2.0","id":true,"method":"ping"}',
+        rb'{"jsonrpc":"2.0","id":"\ud800","method":"ping"}',
+    ],
 )
 async def test_what_is_no_request_is_answered_under_no_id(pipe: Pipe, line: bytes) -> None:
     await pipe.write(line + b"\n")

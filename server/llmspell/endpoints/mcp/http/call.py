@@ -66,6 +66,7 @@ class HttpCall(ABC):
     key: str | None = None
     log_level: str | None = None
     _is_outlived = False
+    _run_id = ""
 
     def __init__(
         self,
@@ -117,6 +118,10 @@ class HttpCall(ABC):
     def has_begun_stream(self) -> bool:
         """Whether the response is a stream already."""
         return self._writer is not None
+
+    def began(self, run_id: str) -> None:
+        """Note the run: a stream that begins after this names it in the ids of its events."""
+        self._run_id = run_id
 
     async def notify(self, method: str, params: Object) -> None:
         """Send a notification on the stream of this request; where there is none, it is lost."""

@@ -42,6 +42,7 @@ from llmspell.endpoints.mcp.http.rules import MOST_SAID
 from llmspell.endpoints.mcp.http.session import Owner, Session
 from llmspell.endpoints.mcp.http.sessions import Sessions
 from llmspell.endpoints.mcp.http.sse import EventStream, Reader
+from llmspell.endpoints.mcp.results import how_to_get
 from llmspell.endpoints.mcp.sdk_exchange import caller_at
 from llmspell.endpoints.mcp.server import McpEndpoint
 from llmspell.values import Object
@@ -108,7 +109,7 @@ class LegacyCall(HttpCall):
         return await asking.result()
 
     def _new_stream(self) -> EventStream:
-        return self._session.stream(self.id)
+        return self._session.stream(self.id, self._run_id)
 
     def forget(self) -> None:
         """Wait for no client any more: the request has ended."""
@@ -282,7 +283,7 @@ class LegacyHttp:
             found = session.find_stream(last)
             if found is None:
                 stream = session.stream("lost")
-                stream.add(_lost(session.request_of(last)))
+                stream.add(self._lost(*session.told_by(last)))
                 stream.end()
             else:
                 stream, after = found
@@ -308,6 +309,15 @@ class LegacyHttp:
         """End a session."""
         await self._sessions.delete(session)
         await send_status(request.send, 200)
+
+    def _lost(self, id: RequestId | None, run_id: str) -> bytes:
+        """Return what ends the wait for an answer that is not there any more."""
+        data: Object = {"hint": "what the call began may go on; its run is in the list of runs"}
+        if run_id:
+            get = how_to_get(run_id, self._endpoint.tools.offers)
+            data = {"hint": f"what the call began may go on: {get}", "run_id": run_id}
+        told = "the answer is lost: the server was restarted, or it was fetched too late"
+        return error_message(id, INTERNAL_ERROR, told, data)
 
     async def _revive(self, session: Session, request: HttpRequest, state: Object) -> bool:
         """Begin a session of an earlier process again; returns whether that could be."""
@@ -382,16 +392,6 @@ def _is_plain_call(params: Object) -> bool:
         and isinstance(params.get("name"), str)
         and isinstance(params.get("arguments", {}), dict)
         and isinstance(params.get("_meta", {}), dict)
-    )
-
-
-def _lost(id: RequestId | None) -> bytes:
-    """Return what ends the wait for an answer that is not there any more."""
-    return error_message(
-        id,
-        INTERNAL_ERROR,
-        "the answer is lost: the server was restarted, or it was fetched too late",
-        {"hint": "what the call began may go on; its run is in the list of runs"},
     )
 
 

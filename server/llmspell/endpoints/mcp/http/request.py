@@ -19,6 +19,21 @@ from llmspell.security.principals import Caller
 MAX_BODY = 4 << 20
 """Largest request body in bytes."""
 
+_SINGLE = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "last-event-id",
+        "mcp-session-id",
+        "origin",
+    }
+)
+"""What decides who asks, for whom, and what: of two values a proxy before this server may have
+heeded the one, and this server the other. RFC 9112 3.2 says so of `Host`. Those that 2026-07-28
+repeats from a message are judged with it (`rules`)."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -34,7 +49,8 @@ class HttpHeaders(dict[str, str]):
     """The headers of a request by their names in lower case, without blanks around the values.
 
     httptools passes trailing blanks on; RFC 9110 5.5 says they are no part of
-    a value. Of a header that stands there twice, the first is taken.
+    a value. The values of a header that stands there more than once are one list
+    (5.3), which for a header that is no list means nothing: see `ambiguous`.
     """
 
     __slots__ = ("repeated",)
@@ -45,10 +61,17 @@ class HttpHeaders(dict[str, str]):
         """Names of the headers that stand there more than once."""
         for raw, value in scope["headers"]:
             name = raw.decode("latin-1")
+            text = value.decode("latin-1").strip(" \t")
             if name in self:
                 self.repeated.add(name)
+                self[name] = f"{self[name]}, {text}"
             else:
-                self[name] = value.decode("latin-1").strip(" \t")
+                self[name] = text
+
+    @property
+    def ambiguous(self) -> str:
+        """The name of a header that has one value and stands there more than once, or ""."""
+        return min(self.repeated & _SINGLE, default="") if self.repeated else ""
 
 
 @dataclass(slots=True)

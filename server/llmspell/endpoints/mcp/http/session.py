@@ -39,6 +39,7 @@ KEPT_SECONDS = 300.0
 """How long the answer of a stream that has ended may be fetched again."""
 
 _MOST_KEPT = 32
+_LONGEST_RUN_ID = 64
 _STANDALONE = "g"
 _STANDALONE_ROOM = 64 << 10
 
@@ -90,10 +91,14 @@ class Session:
         """Return whether a request with this id is under way."""
         return coerce_request_id(id) in self._calls
 
-    def stream(self, id: RequestId) -> EventStream:
-        """Return a stream for the answer to a request."""
+    def stream(self, id: RequestId, run_id: str = "") -> EventStream:
+        """Return a stream for the answer to a request.
+
+        Args:
+            run_id: The run that the answer comes from, where it is known by now.
+        """
         key = base64.urlsafe_b64encode(json.dumps(id).encode()).decode().rstrip("=")
-        return EventStream(f"{self._mark}.{key}")
+        return EventStream(".".join([self._mark, key, run_id] if run_id else [self._mark, key]))
 
     def begin(self, call: HttpCall) -> None:
         """Note that a request is under way."""
@@ -141,13 +146,19 @@ class Session:
         return kept[0] if kept is not None else None
 
     @staticmethod
-    def request_of(event_id: str) -> RequestId | None:
-        """Return the id of the request whose stream an event was of."""
-        key = event_id.rpartition(".")[0].rpartition(".")[2]
+    def told_by(event_id: str) -> tuple[RequestId | None, str]:
+        """Return the request whose stream an event was of, and the run its answer is from.
+
+        That is what the id says, which its client may have made up: None and "" where it says
+        nothing.
+        """
+        _, key, run_id, *_ = [*event_id.split("."), "", "", ""]
         try:
-            return as_request_id(json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))))
-        except (binascii.Error, ValueError):
-            return None
+            asked = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+        except (binascii.Error, ValueError, RecursionError):
+            return None, ""
+        is_run = event_id.count(".") > 2 and run_id.isascii() and run_id.isalnum()
+        return as_request_id(asked), run_id if is_run and len(run_id) <= _LONGEST_RUN_ID else ""
 
     def _forget(self, now: float) -> None:
         size = sum(stream.size for stream, _ in self._kept.values())
