@@ -63,8 +63,9 @@ of it. *Retryable* means that the same call may succeed later, unchanged."""
 _CLI = """\
 # Command line
 
-Results go to stdout, everything else to stderr; with `--json` an error goes to stdout too, as `{"error": ...}`. The exit status is 0 when what was asked for was
-done, 1 when it failed, 2 when the command was not understood, and 130 when it was interrupted."""
+Results go to stdout, everything else to stderr; with `--json` an error goes to stdout too, as
+`{"error": ...}`. The exit status is 0 when what was asked for was done, 1 when it failed, 2 when
+the command was not understood, and 130 when it was interrupted."""
 
 
 def _type_name(annotation: Any) -> str:
