@@ -10,6 +10,7 @@ import logging
 from typing import cast
 
 from llmspell.errors import InputInvalid, RunNotFound
+from llmspell.host.handles import LiveHandle
 from llmspell.host.keys import Keys, digest_of, joining_key
 from llmspell.host.new_runs import NewRuns
 from llmspell.host.preparing import Preparing
@@ -44,7 +45,8 @@ class Joining:
     ) -> Casting | RunHandle:
         """Return the run that `key` began, or a casting that is the first with it.
 
-        Without a key: the same cast that is under way, or a casting that others may join.
+        Where none was begun with the key, or there is no key: the same cast that is under way, if
+        the spell joins, or a casting that others may join.
         The caller begins or keeps the casting before it waits for anything.
 
         Raises:
@@ -62,25 +64,44 @@ class Joining:
                 return begun
             raise
         run = casting.live.run
+        digests: dict[str, bytes] = {}
         if key is not None:
             # Whatever became of the spell since: who asks again, perhaps a bridge after its owner
             # was killed, means the run that was begun then.
-            used, digest = key, digest_of(run.input)
-        else:
+            digests[key] = digest_of(run.input)
+        if castable.spec.join:
             digest = digest_of(run.input, version=castable.version)
-            used = joining_key(digest)
-        found = await self._keys.find(caller, castable.name, used, digest)
-        if found is not None:
-            try:
-                handle = await self._running.find(found, caller)
-            except RunNotFound:
-                log.debug("the run of key %r is gone", used)
-            else:
-                if key is not None or not (await handle.record()).is_final:
-                    return handle
-        self._new_runs.keyed(casting.live, castable, used)
-        self._keys.begin(caller, castable.name, used, digest, run.id)
+            digests[joining_key(digest)] = digest
+        looked_at: set[str] = set()
+        while True:
+            found = await self._keys.find(caller, castable.name, digests)
+            used = next((each for each in found if found[each] not in looked_at), None)
+            if used is None:
+                break
+            looked_at.add(found[used])
+            handle = await self._found(found[used], caller)
+            if handle is None:
+                continue
+            if used == key:
+                return handle
+            if not (await handle.record()).is_final:
+                if key is not None and isinstance(handle, LiveHandle):
+                    self._keys.begin(caller, castable.name, key, digests[key], handle.id)
+                    self._new_runs.keyed(handle.live, castable)
+                return handle
+        # Nothing was waited for since: no other cast can have begun.
+        run.key = next(iter(digests))
+        for used, digest in digests.items():
+            self._keys.begin(caller, castable.name, used, digest, run.id)
+        self._new_runs.keyed(casting.live, castable)
         return casting
+
+    async def _found(self, run_id: str, caller: Caller) -> RunHandle | None:
+        try:
+            return await self._running.find(run_id, caller)
+        except RunNotFound:
+            log.debug("run %s, which has a key, is gone", run_id)
+            return None
 
     async def _begun_before(
         self, key: str, castable: Castable, input: JSON, caller: Caller

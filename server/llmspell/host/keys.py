@@ -2,13 +2,14 @@
 
 A key counts for one tenant, principal, session and spell. It is stored with the
 first save of its run, so a cast that did nothing yet is not in the store; those
-that are under way in this process are remembered here.
+that are under way in this process are remembered here. A run that several casts
+share has the key of each.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -42,26 +43,37 @@ class Keys:
         self._store = store
         self._seconds = seconds
         self._open: dict[Key, _Kept] = {}
+        self._of_run: dict[str, list[Key]] = {}
+        """The places of the keys of each run that is under way."""
 
-    async def find(self, caller: Caller, spell: str, key: str, digest: bytes) -> str | None:
-        """Return the id of the run that was begun with `key`, or None.
+    async def find(
+        self, caller: Caller, spell: str, digests: Mapping[str, bytes]
+    ) -> dict[str, str]:
+        """Return the ids of the runs that were begun with keys, by the keys, in their order.
+
+        What is found is what is remembered or stored when this returns.
 
         Args:
-            digest: Of what is cast now; see `digest_of`.
+            digests: Of what is cast now, by key; see `digest_of`.
 
         Raises:
-            IdempotencyConflict: The key was used for something else.
-            UsageError: It is no key.
+            IdempotencyConflict: A key was used for something else.
+            UsageError: One is no key.
         """
-        kept = await self._kept(_path(caller, spell, key))
-        if kept is None:
-            return None
-        if kept.digest != digest:
-            raise IdempotencyConflict(
-                f"the idempotency key {key!r} was used for another cast of {spell!r}",
-                data={"run_id": kept.run},
-            )
-        return kept.run
+        paths = {key: _path(caller, spell, key) for key in digests}
+        stored = {key: await self._kept(path) for key, path in paths.items()}
+        runs: dict[str, str] = {}
+        for key, path in paths.items():
+            kept = self._open.get(path) or stored[key]  # it may have begun during a read
+            if kept is None:
+                continue
+            if kept.digest != digests[key]:
+                raise IdempotencyConflict(
+                    f"the idempotency key {key!r} was used for another cast of {spell!r}",
+                    data={"run_id": kept.run},
+                )
+            runs[key] = kept.run
+        return runs
 
     async def run_of(self, caller: Caller, spell: str, key: str) -> str | None:
         """Return the id of the run that was begun with `key`, whatever was cast, or None.
@@ -69,7 +81,9 @@ class Keys:
         Raises:
             UsageError: It is no key.
         """
-        kept = await self._kept(_path(caller, spell, key))
+        path = _path(caller, spell, key)
+        stored = await self._kept(path)
+        kept = self._open.get(path) or stored
         return kept.run if kept is not None else None
 
     async def _kept(self, path: Key) -> _Kept | None:
@@ -77,30 +91,28 @@ class Keys:
         if kept is not None:
             return kept
         entry = await self._store.get(Family.DEDUP, path)
-        # A cast under the same key may have begun during that read.
-        return self._open.get(path) or (_decode(entry.value) if entry else None)
+        return _decode(entry.value) if entry else None
 
     def begin(self, caller: Caller, spell: str, key: str, digest: bytes, run_id: str) -> None:
-        """Remember the run of a key while it is under way."""
-        self._open[_path(caller, spell, key)] = _Kept(run_id, digest)
+        """Remember a key of a run while that is under way; it may have others."""
+        path = _path(caller, spell, key)
+        self._open[path] = _Kept(run_id, digest)
+        self._of_run.setdefault(run_id, []).append(path)
 
     def end(self, run: Run) -> None:
-        """Forget the key of a run that is over: it is in the store, or did nothing."""
-        if run.key:
-            path = _run_path(run)
-            kept = self._open.get(path)
-            if kept is not None and kept.run == run.id:  # another may have begun with it since
+        """Forget the keys of a run that is over: they are in the store, or it did nothing."""
+        for path in self._of_run.pop(run.id, ()):
+            if self._open[path].run == run.id:  # another may have begun with it since
                 del self._open[path]
 
     def writes(self, run: Run) -> Sequence[Write]:
-        """Return what stores the key of a run, if it has one."""
-        if not run.key:
-            return ()
-        path = _run_path(run)
-        kept = self._open.get(path)
-        if kept is None:
-            return ()  # the run is over, and was never stored with its key
-        return (Put(Family.DEDUP, path, _encode(kept), expires_at=run.created_at + self._seconds),)
+        """Return what stores the keys of a run that is under way."""
+        expires_at = run.created_at + self._seconds
+        return [
+            Put(Family.DEDUP, path, _encode(kept), expires_at=expires_at)
+            for path in self._of_run.get(run.id, ())
+            if (kept := self._open[path]).run == run.id
+        ]
 
 
 async def key_writes(store: Store, run: Run) -> Sequence[Write]:

@@ -51,9 +51,8 @@ class NewRuns:
         run.spell, run.spell_version, run.seconds = "", "", asked.seconds
         run.input, run.message = asked.input, asked.message
 
-    def keyed(self, live: LiveRun, castable: Castable, key: str) -> None:
-        """Give a new run, which is not saved yet, its idempotency key."""
-        live.run.key = key
+    def keyed(self, live: LiveRun, castable: Castable) -> None:
+        """Have the keys of a run stored with its next save."""
         live.also_save(FirstSave(live.run, castable, self._versions, self._keys))
 
     def live(self, run: Run, castable: Castable) -> LiveRun:

@@ -94,12 +94,34 @@ async def test_the_same_casts_at_the_same_time_share_one_run_where_the_spell_joi
         assert (await second.result()).run_id == first.id
 
 
+async def test_casts_with_keys_of_their_own_share_a_run_too_and_each_key_finds_it_again(
+    tmp_path: Path,
+) -> None:
+    """A bridge gives each request a key, so that a repeated one is not cast twice."""
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host, asyncio.timeout(20):
+        first = await host.begin("joins", {}, caller=ME, key="one")
+        await until_begun(host, 1)
+        second = await host.begin("joins", {}, caller=ME, key="two")
+        third = await host.begin("joins", {}, caller=ME)
+        assert {second.id, third.id} == {first.id}
+        with pytest.raises(IdempotencyConflict):
+            await host.begin("joins", {"n": 2}, caller=ME, key="two")
+        await host.cast("opens", {})
+        assert (await second.result()).output == 1
+        assert (await host.cast("joins", {}, caller=ME, key="three")).run_id != first.id
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host, asyncio.timeout(20):
+        for key in ("one", "two"):
+            assert (await host.cast("joins", {}, caller=ME, key=key)).run_id == first.id
+
+
 async def test_after_a_shared_run_has_ended_the_next_cast_is_its_own(tmp_path: Path) -> None:
     async with open_host(tmp_path, SPELLS, state="rocksdb") as host, asyncio.timeout(20):
         await host.cast("opens", {})
         first, second = await host.cast("joins", {}), await host.cast("joins", {})
         assert first.run_id != second.run_id
         assert (first.output, second.output) == (1, 2)
+        crowd = await asyncio.gather(*(host.cast("joins", {}) for _ in range(5)))
+        assert {outcome.output for outcome in crowd} == {3}
 
 
 async def test_who_leaves_a_shared_run_detaches_only_himself(tmp_path: Path) -> None:
