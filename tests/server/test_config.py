@@ -195,6 +195,24 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(
         settings(root, environment(home))
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('[limits]\ncasts = "many"\n', "a whole number"),
+        ("[limits]\ncasts = 1.5\n", "a whole number"),
+        ('[server]\nallowed_hosts = "here"\n', "a list"),
+        ("[models]\ndefault = 5\n", "a text"),
+        ("server = 5\n", "a table"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_what_it_must_be(
+    root: Path, home: Path, text: str, wanted: str
+) -> None:
+    write(root / "llmspell.toml", text)
+    with pytest.raises(ConfigError, match=f"setting '[a-z_.]+' must be {wanted} {{code"):
+        settings(root, environment(home))
+
+
 def test_what_lasts_is_written_in_seconds_or_as_people_do(root: Path, home: Path) -> None:
     write(root / "llmspell.toml", '[limits]\ncast_seconds = "2h"\nheap_bytes = "32MiB"\n')
     found = settings(root, environment(home, LLMSPELL_MODELS__TIMEOUT_SECONDS="5m"))
@@ -322,6 +340,15 @@ def test_a_named_project_that_does_not_exist_is_an_error_that_says_how_to_make_i
     assert "llmspell init" in caught.value.hint
     with pytest.raises(ConfigError, match="does not exist"):
         open_project(environ=environment(home, LLMSPELL_PROJECT=str(tmp_path / "absent")))
+
+
+def test_a_file_named_as_the_project_is_an_error_that_names_its_directory(
+    root: Path, home: Path
+) -> None:
+    file = write(root / "llmspell.toml", "")
+    with pytest.raises(ConfigError, match="is no directory") as caught:
+        open_project(file, environ=environment(home))
+    assert f"--project {root}" in caught.value.hint
 
 
 def test_state_lies_in_the_project_unless_it_is_named(

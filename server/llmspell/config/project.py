@@ -169,6 +169,19 @@ _ITEMS: dict[str, type[BaseModel]] = {
 """Sections of which there are several: what one of them is."""
 
 
+_WANTED = {
+    "bool": "true or false",
+    "dict": "a table",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "a table",
+    "string": "a text",
+    "tuple": "a list",
+}
+"""What a value must be, by the kind of what is wrong with it."""
+
+
 def _explain(error: ValidationError, origin: str) -> ConfigError:
     errors = error.errors()
     # A name that is written wrong explains one that is missing.
@@ -182,6 +195,9 @@ def _explain(error: ValidationError, origin: str) -> ConfigError:
         return ConfigError(
             f"{origin}: unknown setting {name!r}", hint=f"{hint}allowed: {', '.join(allowed)}"
         )
+    wanted, _, why = str(first["type"]).partition("_")
+    if wanted in _WANTED and why in ("type", "parsing", "from_float"):
+        return ConfigError(f"{origin}: setting {name!r} must be {_WANTED[wanted]}")
     message = str(first["msg"]).removeprefix("Value error, ")
     return ConfigError(f"{origin}: setting {name!r}: {message}")
 
@@ -259,6 +275,11 @@ def open_project(
     env = dict(os.environ if environ is None else environ)
     root = bridge.find_project(str(project) if project else None, Path.cwd(), env)
     if (project or env.get("LLMSPELL_PROJECT")) and not root.is_dir():
+        if root.exists():
+            raise ConfigError(
+                f"the project {str(root)!r} is no directory",
+                hint=f"name the directory that holds it: --project {root.parent}",
+            )
         raise ConfigError(
             f"the project directory {str(root)!r} does not exist",
             hint=f"make it with: llmspell init {root}",
