@@ -25,6 +25,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from llmspell import __version__
+from llmspell.endpoints.a2a.dispatch import Dispatcher
+from llmspell.endpoints.a2a.handler import TaskHandler
 from llmspell.endpoints.a2a.routes import routes as a2a_routes
 from llmspell.endpoints.auth.authenticator import Authenticator
 from llmspell.endpoints.auth.bind import check_bind
@@ -100,13 +102,14 @@ class Doors:
     app: Starlette
     mcp: McpHttp
     bundles: BundleHttp
+    a2a: Dispatcher
     ready: bool = False
     """Whether new work is taken; what `/readyz` answers."""
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end for so long, then end every stream."""
         self.ready = False
-        await asyncio.gather(self.mcp.drain(seconds), self.bundles.drain(seconds))
+        await asyncio.gather(*(door.drain(seconds) for door in (self.mcp, self.bundles, self.a2a)))
 
 
 def build_doors(
@@ -127,6 +130,7 @@ def build_doors(
     endpoint = McpEndpoint(host)
     mcp = http(endpoint)
     bundles = BundleHttp(host, gate, http)
+    a2a = Dispatcher(TaskHandler(host, default_skill=default_skill))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -153,7 +157,7 @@ def build_doors(
         Route("/mcp/{bundle}", bundles),
         Route("/mcp/{bundle}/", bundles),
         *documents(gate.auth.documents()),
-        *a2a_routes(host, gate, default_skill=default_skill, public_url=public_url),
+        *a2a_routes(host, a2a, gate, public_url=public_url),
     ]
     app = _App(
         mcp,
@@ -162,7 +166,7 @@ def build_doors(
         exception_handlers={HTTPException: _refused, Exception: _failed},
         lifespan=lifespan,
     )
-    doors = Doors(app, mcp, bundles)
+    doors = Doors(app, mcp, bundles, a2a)
     return doors
 
 

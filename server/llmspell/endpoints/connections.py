@@ -1,8 +1,9 @@
 """What a client may keep waiting: uvicorn's HTTP protocol with patience that ends.
 
 uvicorn has no time limit before a request is whole, none for a client that does not read, and no
-bound for the size of a head or for the number of connections. Here is nothing of what a request
-means, and of WebSocket only that its connections are looked at too (`sockets`).
+bound for the size of a head or for the number of connections; and whoever has said all it has to
+say is hung up on before the answer. Here is nothing of what a request means, and of WebSocket only
+that its connections are looked at too (`sockets`).
 
 No request has a timer: the server looks at all its connections once a second, and each compares
 what it waits for with what it waited for the last time.
@@ -18,13 +19,11 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from llmspell.endpoints.framing import FramedProtocol
+from llmspell.endpoints.log_limit import limit_log
 from llmspell.endpoints.patience import ConnectionLimits, Patience, PatientState
 from llmspell.endpoints.sockets import PatientSocket
 from llmspell.endpoints.transport import HeadHoldingTransport
@@ -32,11 +31,15 @@ from llmspell.endpoints.transport import HeadHoldingTransport
 MAX_HEAD = 64 << 10
 """Largest head of a request in bytes, give or take what was read at once."""
 
+ANSWER_SECONDS = 1.0
+"""How long a request may still be answered after the client closed its side: it may have said all
+it has to say, or be gone, and nothing shows which. After that it is taken for gone."""
+
 _TICKS = 10  # of uvicorn's main loop, a tenth of a second each
 _OTHER_DESCRIPTORS = 1024
 
 
-class PatientProtocol(HttpToolsProtocol):
+class PatientProtocol(FramedProtocol):
     """One connection, whose client may keep the server waiting for so long only.
 
     It waits for the head of a request, for the next piece of its body, or for the client to take
@@ -63,7 +66,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Take a connection, or refuse it with 503 when there are too many."""
         super().connection_made(HeadHoldingTransport(transport))
         if len(self.connections) > self._limits.connections:
-            self._refuse(503, "too many connections are open")
+            self.refuse(503, "too many connections are open")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the request whose turn it is hear of it: uvicorn tells the last that came."""
@@ -72,6 +75,17 @@ class PatientProtocol(HttpToolsProtocol):
             performed.disconnected = True
             performed.message_event.set()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  # uvicorn annotates its own, which does nothing, with None
+        """Return whether the connection lives on for an answer: none more is asked for on it."""
+        cycle, due = self.cycle, self._performed
+        if not cycle or not due or cycle.more_body or cycle.response_complete:
+            return False
+        if due.response_started:
+            return False  # who reads a stream and closes has left it
+        cycle.keep_alive = False
+        self.loop.call_later(ANSWER_SECONDS, self.transport.close)
+        return True
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection on, as it is."""
@@ -94,7 +108,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_size += size
         # One that asks for a WebSocket is whole, and has its connection no more.
         if self._head_size > MAX_HEAD and self in self.connections:
-            self._refuse(431, f"the head of a request is at most {MAX_HEAD} bytes")
+            self.refuse(431, f"the head of a request is at most {MAX_HEAD} bytes")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._performed = cycle
@@ -130,7 +144,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
         elif self._is_in_head or (self.cycle and not self.cycle.response_complete):
-            self._refuse(408, "the request did not come to its end")
+            self.refuse(408, "the request did not come to its end")
         else:
             self.transport.close()  # it was answered, or never begun
 
@@ -139,12 +153,14 @@ class PatientProtocol(HttpToolsProtocol):
         """Whether a head has begun and is not whole."""
         return bool(self.scope) and (not self.cycle or self.cycle.scope is not self.scope)
 
-    def _refuse(self, status: int, text: str) -> None:
+    def refuse(self, status: int, text: str) -> None:
         """Answer what is no request, and close the connection."""
         due = self._performed
-        if due and not due.response_complete and (due.response_started or self._is_in_head):
-            self.transport.abort()  # the answer that is due is that to another request
-            return
+        if due and not due.response_complete:
+            is_another = self._is_in_head or not due.more_body
+            if due.response_started or is_another:
+                self.transport.abort()  # the answer that is due is that to another request
+                return
         body = text.encode() + b"\n"
         head = [STATUS_LINE[status]]
         head += [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
@@ -173,6 +189,7 @@ class PatientServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
+        limit_log()
         await super().startup(sockets)
         self.listening.set()
 

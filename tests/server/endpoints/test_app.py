@@ -149,6 +149,31 @@ async def test_a_foreign_host_is_misdirected_whatever_it_asks_for(
         assert answer.json()["error"]["code"] == "access.host"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/mcp", "/a2a/ws"])
+@pytest.mark.parametrize(
+    ("target", "host", "is_answered"),
+    [("evil.example", "localhost", False), ("localhost", "evil.example", True)],
+)
+async def test_the_host_in_the_target_of_a_request_counts_and_the_header_does_not(
+    server: HttpServer, path: str, target: str, host: str, is_answered: bool
+) -> None:
+    upgrade = UPGRADE if path == "/a2a/ws" else {}
+    connection = await Connection.to(server.port)
+    try:
+        async with asyncio.timeout(SECONDS):
+            headers = {**BEARER, **upgrade, "host": host}
+            answer = await connection.request(
+                "GET", f"http://{target}:{server.port}{path}", headers
+            )
+    finally:
+        connection.abort()
+    if is_answered:
+        # A GET of MCP is one of a session, and there is none.
+        assert answer.status == {"/healthz": 200, "/mcp": 400, "/a2a/ws": 101}[path]
+    else:
+        assert answer.status == (403 if upgrade else 421)
+
+
 async def test_a_foreign_web_page_is_refused_and_a_local_one_is_not(
     client: httpx2.AsyncClient,
 ) -> None:

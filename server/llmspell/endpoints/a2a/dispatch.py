@@ -1,21 +1,24 @@
 """One request of any binding to its answer: the only way from a wire to the handler.
 
-Knows every method by name, which version of A2A is spoken, and what an error
-looks like; knows no sockets. The HTTP and the WebSocket binding therefore
-answer alike, error for error.
+Knows every method by name, which version of A2A is spoken, what an error looks
+like, and when the server ends; knows no sockets. The HTTP and the WebSocket
+binding therefore answer alike, error for error.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import TypeVar
 
 from a2a.utils.errors import InvalidRequestError, MethodNotFoundError, VersionNotSupportedError
 
 from llmspell.endpoints.a2a import requests
 from llmspell.endpoints.a2a.errors import error_of
 from llmspell.endpoints.a2a.handler import TaskHandler
+from llmspell.errors import OwnerStopping
 from llmspell.security.principals import Caller
 from llmspell.values import JSON, Object
 from llmspell_protocols.a2a.methods import METHODS, is_streaming
@@ -25,6 +28,8 @@ VERSION_PARAMETER = "a2a-version"
 SUPPORTED_VERSIONS = ("1.0",)
 
 _VERSION = re.compile(r"1(\.\d+)*")
+
+_T = TypeVar("_T")
 
 
 class RequestFailed(Exception):
@@ -61,6 +66,28 @@ class Dispatcher:
                 requests.subscribe_request(params), caller
             ),
         }
+        self._is_draining = False
+        self._is_over = False
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._waiting: set[asyncio.Task[object]] = set()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let requests under way end for so long, then end them with an error.
+
+        Their tasks go on, with the next server where this one does not finish them.
+        """
+        self._is_draining = True
+        self._idle.clear()
+        if self._under_way:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass  # the time is up: what still waits is told so
+        self._is_over = True
+        for task in self._waiting:
+            task.cancel()
 
     async def call(
         self, method: str, params: Object, parameters: Mapping[str, str], caller: Caller
@@ -74,11 +101,12 @@ class Dispatcher:
             RequestFailed: With what the client is to be told, whatever went wrong.
         """
         try:
-            _check_version(parameters)
-            perform = self._unary.get(method)
-            if perform is None:
-                raise _no_method(method)
-            return await perform(params, caller)
+            with self._request():
+                _check_version(parameters)
+                perform = self._unary.get(method)
+                if perform is None:
+                    raise _no_method(method)
+                return await self._until_over(lambda: perform(params, caller))
         except Exception as error:  # the last place that can turn an error into an answer
             raise RequestFailed(error_of(error)) from error
 
@@ -94,15 +122,58 @@ class Dispatcher:
             RequestFailed: With what the client is to be told, whatever went wrong.
         """
         try:
-            _check_version(parameters)
-            begin = self._streams.get(method)
-            if begin is None:
-                raise _no_method(method)
-            async with aclosing(begin(params, caller)) as items:
-                async for item in items:
-                    yield item
+            with self._request():
+                _check_version(parameters)
+                begin = self._streams.get(method)
+                if begin is None:
+                    raise _no_method(method)
+                async with aclosing(begin(params, caller)) as items:
+                    while item := await self._until_over(lambda: anext(items, None)):
+                        yield item
         except Exception as error:  # the last place that can turn an error into an answer
             raise RequestFailed(error_of(error)) from error
+
+    @contextmanager
+    def _request(self) -> Generator[None]:
+        """Count a request that is under way.
+
+        Raises:
+            OwnerStopping: Nothing new is taken.
+        """
+        if self._is_draining:
+            raise OwnerStopping("the server is shutting down")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _until_over(self, begin: Callable[[], Awaitable[_T]]) -> _T:
+        """Wait for a part of a request.
+
+        Raises:
+            OwnerStopping: The server ends first.
+        """
+        if self._is_over:
+            raise _stopping()
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            return await begin()
+        except asyncio.CancelledError:
+            if not self._is_over or task.uncancel():
+                raise  # its client has left
+            raise _stopping() from None
+        finally:
+            self._waiting.discard(task)
+
+
+def _stopping() -> OwnerStopping:
+    hint = "the task may still be at work; ask for it by its id in a moment"
+    return OwnerStopping("the server is shutting down", hint=hint)
 
 
 def _check_version(parameters: Mapping[str, str]) -> None:

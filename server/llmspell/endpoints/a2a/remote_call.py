@@ -31,7 +31,7 @@ from llmspell.endpoints.a2a.client import (
 )
 from llmspell.endpoints.a2a.mapping import SOURCE_KEY
 from llmspell.endpoints.a2a.requests import SKILL_KEY
-from llmspell.errors import RemoteError, RemoteUnreachable
+from llmspell.errors import OwnerStopping, RemoteError, RemoteUnreachable
 from llmspell.values import JSON, Object
 from llmspell_protocols.a2a.connection import BINDING_ALIASES
 
@@ -215,6 +215,8 @@ def _refused(error: A2AError) -> RemoteError:
         return RemoteUnreachable(error.message)
     data = cast("Object", getattr(error, "data", None) or {})
     hint = data.get("hint")
+    if data.get("code") == OwnerStopping.code:  # one of ours, which is back in a moment
+        return RemoteUnreachable(error.message, hint=hint)
     reason = A2A_ERROR_REASONS.get(type(error), "").lower().replace("_", " ")
     message = f"the agent says {reason!r}: {error.message}" if reason else error.message
     return RemoteError(message, hint=hint if isinstance(hint, str) else None, data=data or None)

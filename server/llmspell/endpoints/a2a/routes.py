@@ -6,7 +6,6 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from llmspell.endpoints.a2a.cards import CardEndpoint
 from llmspell.endpoints.a2a.dispatch import Dispatcher
-from llmspell.endpoints.a2a.handler import TaskHandler
 from llmspell.endpoints.a2a.jsonrpc import MAX_BODY_BYTES, JsonRpcEndpoint
 from llmspell.endpoints.a2a.websocket import WebSocketEndpoint
 from llmspell.endpoints.auth.gate import Gate
@@ -15,20 +14,19 @@ from llmspell.host.interface import HostInterface
 
 def routes(
     host: HostInterface,
+    dispatcher: Dispatcher,
     gate: Gate,
     *,
-    default_skill: str = "",
     public_url: str = "",
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> list[BaseRoute]:
     """Return the routes of the card and of both bindings.
 
     Args:
-        default_skill: The setting `a2a.default`: spell a message goes to when it names none.
+        dispatcher: Answers what comes by both.
         public_url: The setting `server.public_url`: what the card's addresses begin with.
         max_body_bytes: Largest JSON-RPC request over HTTP.
     """
-    dispatcher = Dispatcher(TaskHandler(host, default_skill=default_skill))
     card = CardEndpoint(host, gate.auth, public_url=public_url)
     rpc = JsonRpcEndpoint(dispatcher, gate, max_body_bytes=max_body_bytes)
     return [

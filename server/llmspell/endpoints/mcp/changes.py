@@ -369,8 +369,8 @@ class Changes:
             record = await handle.record()
         except LlmspellError as error:
             raise ResourceNotFound(error.message) from None
-        if not record.is_final:
-            self._follower.follow(handle, record.generation)
+        # One that has ended too, as whoever unsubscribes takes one `follow` back: its own.
+        self._follower.follow(handle, record.generation)
         return record.state
 
     def _unfollow(self, subscriber: Subscriber) -> None:

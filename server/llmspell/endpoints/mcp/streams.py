@@ -42,6 +42,14 @@ MOST_UNANSWERED_BYTES = 32 << 20
 """Requests of one client under way, and their bytes. The next one waits until there is room, and
 what the client says after that waits behind it."""
 
+AT_ONCE = 16
+"""Requests of one client that are begun one behind the other, and lines of it that are read without
+anybody else having a turn. Beyond that it is served at the pace of its answers."""
+
+PACE_SECONDS = 0.005
+"""How long a request beyond `AT_ONCE` waits for an answer to one before it: those that wait for
+something else than this server, a model or a person, are not answered for long."""
+
 MOST_UNREAD_BYTES = 1 << 20
 """Bytes that a client may leave unread before its next request waits until it reads."""
 
@@ -148,6 +156,11 @@ class MessageWriter:
         self._size -= self._unanswered.pop(id, 0)
         self._settled.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many requests are unanswered that the next should wait for one of them."""
+        return len(self._unanswered) >= AT_ONCE
+
     def has_room(self, size: int) -> bool:
         """Return whether another request of so many bytes may be under way."""
         if not self._unanswered or self._writer.is_closing():
@@ -231,11 +244,23 @@ class MessageReader:
     """The read side, as the SDK's dispatcher wants it: an iterator of messages.
 
     Every message carries where it is from, as the HTTP transport's carry the request.
+
+    Args:
+        pace: See `PACE_SECONDS`.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, output: MessageWriter, piped: Piped) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        output: MessageWriter,
+        piped: Piped,
+        *,
+        pace: float = PACE_SECONDS,
+    ) -> None:
         self._lines = LineReader(reader, MAX_MESSAGE)
+        self._taken = 0
         self._output = output
+        self._pace = pace
         self._piped = piped
         self._metadata = ServerMessageMetadata(request_context=piped)
 
@@ -247,6 +272,9 @@ class MessageReader:
         """
         while True:
             line = await self._lines.next()
+            self._taken += 1
+            if self._taken % AT_ONCE == 0:
+                await asyncio.sleep(0)  # whoever sends without end holds up nobody else
             if line is None:
                 # Whoever pipes requests in and closes still gets the answers.
                 await self._output.all_settled(ANSWER_SECONDS)
@@ -313,6 +341,8 @@ class MessageReader:
         while not self._output.has_room(size):
             if not await self._output.one_settled(SIGN_SECONDS) and self._piped.bridge:
                 self._output.say(PONG)
+        if self._output.is_busy:
+            await self._output.one_settled(self._pace)
         await self._output.taken()
 
     async def aclose(self) -> None:

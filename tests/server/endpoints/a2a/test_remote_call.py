@@ -209,7 +209,7 @@ async def test_nobody_there_and_no_card_are_unreachable():
             await call(url, "hi")
 
 
-async def test_a_connection_lost_in_the_middle_is_unreachable_and_says_the_task_may_go_on(
+async def test_an_agent_that_ends_in_the_middle_is_unreachable_and_says_the_task_may_go_on(
     tmp_path: Path,
 ):
     async with asyncio.timeout(SECONDS), serving(tmp_path) as server:

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import pytest
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import JSONRPCRequest, jsonrpc_message_adapter
 
 from llmspell.bridge.hello import MAX_MESSAGE, PONG
 from llmspell.endpoints.mcp.streams import (
+    AT_ONCE,
     MOST_UNANSWERED,
     MOST_UNANSWERED_BYTES,
     MOST_UNREAD_BYTES,
@@ -68,14 +69,14 @@ class Ends:
 
 
 @asynccontextmanager
-async def piped(bridge: str = "") -> AsyncGenerator[Ends]:
+async def piped(bridge: str = "", pace: float = 0.0) -> AsyncGenerator[Ends]:
     ours, theirs = socket.socketpair()
     incoming, outgoing = await asyncio.open_connection(sock=theirs)
     client, to_server = await asyncio.open_connection(sock=ours, limit=1 << 26)
     output = MessageWriter(outgoing)
     try:
         async with asyncio.timeout(SECONDS):
-            reader = MessageReader(incoming, output, Piped(local_caller("mcp"), bridge))
+            reader = MessageReader(incoming, output, Piped(local_caller("mcp"), bridge), pace=pace)
             yield Ends(reader, output, client, to_server)
     finally:
         to_server.close()
@@ -162,3 +163,43 @@ async def test_a_client_that_leaves_while_its_request_waits_is_noticed() -> None
         reading = await ends.reading()
         ends.to_server.transport.abort()
         await reading
+
+
+async def test_beyond_a_few_a_request_waits_for_an_answer_to_one_before_it() -> None:
+    async with piped(pace=60) as ends, asyncio.timeout(SECONDS):
+        for id in range(AT_ONCE + 1):
+            ends.ask(id)
+        for id in range(AT_ONCE):
+            assert (await ends.read()).id == id
+        reading = await ends.reading()
+        assert not reading.done()
+        await ends.answer(3)
+        assert (await reading).id == AT_ONCE
+
+
+async def test_a_request_does_not_wait_for_answers_that_take_long() -> None:
+    async with piped(pace=0.001) as ends, asyncio.timeout(SECONDS):
+        for id in range(3 * AT_ONCE):
+            ends.ask(id)
+        assert [(await ends.read()).id for _ in range(3 * AT_ONCE)] == list(range(3 * AT_ONCE))
+
+
+@pytest.mark.parametrize("line", [b"garbage", b'{"jsonrpc":"2.0","method":"notifications/x"}'])
+async def test_whoever_sends_without_end_leaves_everybody_else_a_turn(line: bytes) -> None:
+    count = 100 * AT_ONCE
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with piped() as ends, asyncio.timeout(SECONDS):
+        ends.to_server.write((line + b"\n") * count)
+        ends.ask(1)
+        other = asyncio.ensure_future(take_turns())
+        while not isinstance(await ends.read(), JSONRPCRequest):
+            pass
+        other.cancel()
+        assert turns >= count // AT_ONCE
