@@ -91,6 +91,7 @@ attacks: $(DEV) ## run hostile and broken input against the server
 soak: $(DEV) ## run the property tests with many more examples, and kill owners many more times
 	$(PYTEST) --timeout=0 $(UNIT) tests --ignore=tests/interop --ignore=tests/conformance -m hypothesis --hypothesis-profile=soak
 	TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_kills.py
+	TEST_KILLS=$(KILLS) $(PYTEST) --timeout=0 tests/durability/test_random_stops.py
 	TEST_KILLS=$(KILLS) TEST_ROUNDS=50 $(PYTEST) --timeout=0 tests/server/bridge/test_handover.py
 	TEST_CALLS=$(CALLS) $(PYTEST) --timeout=0 tests/durability/test_chaos.py
 

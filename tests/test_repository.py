@@ -172,8 +172,7 @@ def test_every_library_the_product_imports_is_a_declared_dependency() -> None:
 def test_every_declared_dependency_is_imported() -> None:
     homes = packages_distributions()
     used = {normal(name) for package in imported() for name in homes.get(package, [])}
-    # uvicorn imports the one by name, when it is asked for; zoneinfo the other.
-    assert declared() - used == {"httptools", "tzdata"}
+    assert declared() - used == {"tzdata"}  # what zoneinfo imports by name
 
 
 def test_every_entry_point_leads_to_something() -> None:

@@ -8,6 +8,7 @@ rest stands in a module of its own: `starting` (runs whose handle is given), `jo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -108,6 +109,7 @@ class Host:
         self.api_keys = ApiKeys(self.records, clock)
         """The keys that HTTP may be opened with."""
         self._is_closed = False
+        self._closing = asyncio.Lock()
 
     # -- opening and closing
 
@@ -190,11 +192,15 @@ class Host:
     async def close(self) -> None:
         """Leave what is under way to the next owner, and release everything.
 
-        What can be released is, whatever else fails and whoever cancels this.
+        What can be released is, whatever else fails and whoever cancels this. A second time it
+        returns once the first is over.
         """
-        if self._is_closed:
-            return
-        self._is_closed = True
+        async with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                await self._release()
+
+    async def _release(self) -> None:
         self._preparing.close()
         async with AsyncExitStack() as parts:  # the last one goes first
             parts.push_async_callback(self._store.close)

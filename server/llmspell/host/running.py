@@ -14,7 +14,6 @@ from typing import Literal
 
 from llmspell.errors import (
     LlmspellError,
-    RunCanceled,
     RunError,
     RunNotFound,
     StateError,
@@ -29,6 +28,7 @@ from llmspell.runs.casting import Casting
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import Outcome, Run, is_run_id
 from llmspell.runs.services import Services
+from llmspell.runs.stored_trees import stop_below, stop_tree
 from llmspell.security.principals import Caller
 from llmspell.state.store import Durability
 from llmspell.values import JSON
@@ -247,32 +247,28 @@ class Running:
 
         Who began it is told, and goes on.
         """
+        run = handle.live.run
+        questions = run.questions
         stop = self._services.stops.get(handle.id)
         if stop is not None:  # a child at work: its parent is there, and hears of it
             await stop()
-            if handle.live.run.is_final:
-                return
-        questions = handle.live.run.questions
-        await self._stop_tree(handle)
-        if handle.live.run.parent is not None:
-            await self._answering.withdraw(handle.live.run, questions)
-
-    async def _stop_tree(self, handle: LiveHandle) -> None:
-        run_id = handle.id
-        for child in await self._archive.live():
-            if child.parent == run_id and child.id not in self._services.live:
-                live = await self.opened(child)
-                if not live.run.is_final:
-                    await self._stop_tree(LiveHandle(live, self))
-        error = RunCanceled("the run was canceled").with_run(run_id).to_value()
-        await handle.live.finish("canceled", error=error, durability=Durability.DURABLE)
-        self._waking.forget(run_id)
-        self._forget(handle.live.run)
+        if not handle.live.run.is_final:
+            await stop_tree(self._services, handle.live)
+            self._waking.forget(handle.id)
+            self._forget(run)
+        elif not questions:
+            return
+        if run.parent is not None:
+            await self._answering.withdraw(run, questions)
 
     async def fail(self, live: LiveRun, error: LlmspellError) -> None:
-        """End a run that cannot go on. When that cannot be written, it is the next owner's."""
+        """End a run that cannot go on, and all below it.
+
+        When that cannot be written, it is the next owner's.
+        """
         try:
             value = error.with_run(live.run.id).to_value()
+            await stop_below(self._services, live.run.id)
             await live.finish("failed", error=value, durability=Durability.DURABLE)
         except (RunError, StateError) as failed:
             log.error("run %s could not be ended: %s", live.run.id, failed)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 
-from llmspell.errors import LlmspellError, RunError, RunInterrupted, StateError
+from llmspell.errors import LlmspellError, RunError, RunInterrupted, StateCorrupt, StateError
 from llmspell.host.alarms import Alarms
 from llmspell.host.handles import LiveHandle, Runs
 from llmspell.runs.casting import Casting
@@ -19,6 +21,11 @@ from llmspell.runs.record import Run
 from llmspell.runs.services import Services
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 1.0
+"""How often what a run began with is read again when the store could not read it."""
+
+_T = TypeVar("_T")
 
 
 class Waking:
@@ -37,12 +44,13 @@ class Waking:
     ) -> None:
         self._runs = runs
         self._archive = services.archive
+        self._clock = services.clock
         self._prepare = prepare
         self._alarms = Alarms(services.clock, self._ring)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sleeping: dict[str, str] = {}
         """Parked runs that nobody has opened yet: their tenants, by id."""
-        self._is_closed = False
+        self._closed = asyncio.Event()
 
     @property
     def is_busy(self) -> bool:
@@ -74,7 +82,7 @@ class Waking:
 
     def wake(self, run_id: str, reason: str) -> None:
         """Take a parked run up again, unless that is being done already."""
-        if self._is_closed or run_id in self._tasks:
+        if self._closed.is_set() or run_id in self._tasks:
             return
         handle = self._runs.get(run_id)
         if handle is None or handle.is_canceled or handle.live.run.is_final:
@@ -90,7 +98,7 @@ class Waking:
 
     async def close(self) -> None:
         """Wake nothing any more; what is being woken is left as it is stored."""
-        self._is_closed = True
+        self._closed.set()
         await self._alarms.close()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
@@ -104,8 +112,9 @@ class Waking:
 
     async def _open_and_wake(self, tenant: str, run_id: str) -> None:
         try:
-            run = await self._archive.load(tenant, run_id)
-            live = await self._runs.opened(run)
+            live = await self._read(run_id, partial(self._opened, tenant, run_id))
+            if live is None:
+                return
             if self._runs.get(run_id) is None:
                 self._runs.hold(live)
         except (RunError, StateError) as error:
@@ -115,14 +124,38 @@ class Waking:
             self._tasks.pop(run_id, None)
         self.wake(run_id, "time")
 
+    async def _opened(self, tenant: str, run_id: str) -> LiveRun:
+        return await self._runs.opened(await self._archive.load(tenant, run_id))
+
+    async def _read(self, run_id: str, read: Callable[[], Awaitable[_T]]) -> _T | None:
+        """Read of a run until the store can, and return what was read; None = all is closed.
+
+        Raises:
+            StateCorrupt: The stored bytes are damaged, and will be.
+        """
+        while not self._closed.is_set():
+            try:
+                return await read()
+            except StateCorrupt:
+                raise
+            except StateError as error:
+                log.warning("run %s cannot be read, and is tried again: %s", run_id, error)
+            try:
+                async with self._clock.timeout(RETRY_SECONDS):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+        return None
+
     async def _resume(self, handle: LiveHandle, reason: str) -> None:
         live = handle.live
         try:
             live.run.parked, live.run.wake_at = False, None
             handle.is_wanted = False
-            casting = await self._prepare(live)
-            if self._is_closed or handle.is_canceled or live.run.is_final:
+            casting = await self._read(handle.id, partial(self._prepare, live))
+            if self._closed.is_set() or handle.is_canceled or live.run.is_final:
                 return
+            assert casting is not None  # else all is closed
             live.note("resumed", {"reason": reason})
             self._runs.begin(casting)
         except LlmspellError as error:

@@ -143,7 +143,8 @@ class LiteLLMProvider:
             ) from None
         except Exception as error:  # litellm raises its own, openai's, httpx's and bare exceptions
             # Not chained: the text of the cause may hold the key.
-            raise model_error(error, model, self._redactor) from None
+            now = self._clock.time()
+            raise model_error(error, model, self._redactor, now=now) from None
 
     def _arguments(
         self, litellm: Any, request: ModelRequest, model: str, idempotency_key: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 from llmspell.errors import (
@@ -63,8 +64,12 @@ _STATUSES: dict[int, type[ModelError]] = {
 }
 
 
-def model_error(error: Exception, model: str, redactor: Redactor) -> ModelError:
-    """Return the error of ours that a vendor's error means; no secret is in its text."""
+def model_error(error: Exception, model: str, redactor: Redactor, *, now: float) -> ModelError:
+    """Return the error of ours that a vendor's error means; no secret is in its text.
+
+    Args:
+        now: Unix time, which dates are told from.
+    """
     chain = list(_causes(error))
     broken = next((cause for cause in chain if _is_network(cause)), None)
     if broken is not None:
@@ -74,7 +79,7 @@ def model_error(error: Exception, model: str, redactor: Redactor) -> ModelError:
     kind = _kind(error, chain)
     data: Object = {}
     if kind is ModelRateLimit:
-        retry_after = _retry_after(chain)
+        retry_after = _retry_after(chain, now)
         if retry_after is not None:
             data["retry_after"] = retry_after
     hint = None
@@ -120,7 +125,7 @@ def _said(error: Exception) -> str:
     return words if separator and " " not in head.rpartition(": ")[2] else text
 
 
-def _retry_after(chain: list[BaseException]) -> float | None:
+def _retry_after(chain: list[BaseException], now: float) -> float | None:
     for cause in chain:
         response = getattr(cause, "response", None)
         for headers in (
@@ -128,11 +133,18 @@ def _retry_after(chain: list[BaseException]) -> float | None:
             getattr(response, "headers", None),
         ):
             text = headers.get("retry-after") if headers is not None else None
-            if text is not None:
-                try:
-                    seconds = float(text)
-                except ValueError:
-                    continue  # a date
-                if 0 <= seconds < math.inf:  # false for NaN too
-                    return seconds
+            if text is not None and (seconds := _seconds(text, now)) is not None:
+                return seconds
     return None
+
+
+def _seconds(text: str, now: float) -> float | None:
+    """Return what `Retry-After` says, a number of seconds or a date (RFC 9110, 10.2.3)."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = max(0.0, math.ceil(parsedate_to_datetime(text).timestamp() - now))
+        except ValueError:
+            return None
+    return seconds if 0 <= seconds < math.inf else None  # false for NaN too

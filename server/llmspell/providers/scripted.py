@@ -232,10 +232,11 @@ def _choose(
     ordered = [step for step in fitting if step.when is None]
     if position < len(ordered):
         return ordered[position], None
-    patterns = [step.when for step in fitting if step.when is not None]
+    patterns = ", ".join(repr(step.when) for step in fitting if step.when is not None)
+    steps_in_order = "1 step" if len(ordered) == 1 else f"{len(ordered)} steps"
     raise ModelBadRequest(
         f"the script {model!r} has no step for turn {position + 1}, after {last[:200]!r}",
-        hint=f"it has {len(ordered)} steps in order, and answers to: {patterns or 'nothing else'}",
+        hint=f"it has {steps_in_order} in order, and answers to: {patterns or 'nothing else'}",
     )
 
 

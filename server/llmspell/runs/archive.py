@@ -56,21 +56,29 @@ class Archive:
         *,
         is_known: bool = False,
         listed_at: Sequence[float] = (),
+        over: Sequence[int] = (),
         durability: Durability = Durability.WRITTEN,
         also: Sequence[Write] = (),
     ) -> None:
         """Write a record with new events of it, and `also`, all or none; see `writes`."""
-        writes = self.writes(run, events, is_known=is_known, listed_at=listed_at)
+        writes = self.writes(run, events, is_known=is_known, listed_at=listed_at, over=over)
         await self._store.commit([*writes, *also], durability=durability)
 
     def writes(
-        self, run: Run, events: Sequence[Event], *, is_known: bool, listed_at: Sequence[float]
+        self,
+        run: Run,
+        events: Sequence[Event],
+        *,
+        is_known: bool,
+        listed_at: Sequence[float],
+        over: Sequence[int],
     ) -> list[Write]:
         """Return what `save` writes, for a commit of several runs.
 
         Args:
             is_known: Whether the store has the run for certain.
             listed_at: Each `updated_at` under which it may list the run.
+            over: Numbers at which it may have rows of events that no save was known to write.
         """
         writes: list[Write] = [Put(Family.RUN, _record_key(run), _encode(run))]
         for at in listed_at:
@@ -84,6 +92,7 @@ class Archive:
                 writes.append(Delete(Family.RUN, ("live", run.id)))
         elif not is_known or len(listed_at) > 1:  # what nobody saw the end of may have been an end
             writes.append(Put(Family.RUN, ("live", run.id), run.tenant.encode()))
+        writes += [Delete(Family.EVENT, (run.id, number)) for number in over]
         writes += _event_rows(run.id, events)
         return writes
 

@@ -37,6 +37,7 @@ from llmspell.runs.scripting import Continued
 from llmspell.runs.services import Services
 from llmspell.runs.spell_body import perform_body, returned_castable
 from llmspell.runs.stop import Stop, unbroken
+from llmspell.runs.stored_trees import stop_below
 from llmspell.runs.work import Work
 from llmspell.security.principals import Caller
 from llmspell.state.store import DeletePrefix, Durability, Family
@@ -344,15 +345,19 @@ class Casting:
         # A run that was begun before may have begun this child: then it is that one.
         live = await services.reopen(self.live.run.tenant, run_id) if self._was_begun else None
         is_resumed = live is not None
+        if (ending := services.ending.get(run_id)) is not None:  # it is stopped at this moment
+            with self._tree.busy():
+                await ending.wait()
         if live is None:
             value = castable.accept_input(input, limit_bytes=services.limits.input_bytes)
             live = new_child(services, self.live.run, run_id, castable, value)
         elif is_inline and was_cut_short(live.run):
             self._journal.discard(key)
-            return Child(outcome_of(live.run), acted=True)
+            return Child.of(live.run, acted=True)
         elif live.run.is_final and not is_inline:
-            self._budget.recharge(live.run.usage)
-            return Child(outcome_of(live.run), acted=True)
+            run = live.run
+            self._budget.recharge(run.usage, children=run.children, tool_calls=run.tool_calls)
+            return Child.of(run, acted=True)
         elif not is_inline and live.run.spell_version != castable.version:
             castable = await services.castable_of(live.run)
         begun: Object = {"spell": castable.name, "run_id": live.run.id, "label": label}
@@ -378,9 +383,11 @@ class Casting:
             if not live.log.is_closed:
                 relay.cancel()  # the child is left, not ended: others may follow it further
             await asyncio.gather(relay, return_exceptions=True)
+            if is_inline and was_cut_short(live.run):
+                self._journal.discard(key)  # what it did before it need not be asked for again
             if live.run.is_final:  # else the tree is left, and the child goes on with it
                 self.live.note("cast.ended", {**begun, "state": live.run.state}, key + ">")
-        return Child(outcome_of(live.run), acted=child._work.acted or live.is_saved)
+        return Child.of(live.run, acted=child._work.acted or live.is_saved)
 
     # -- ends
 
@@ -400,10 +407,17 @@ class Casting:
         # What had effects must not be forgotten; a pure computation can be repeated.
         acted = self._work.acted or self.live.is_saved
         if acted and not self._is_inline:
+            self._journal.drop()
             await self._journal.flush()
+        if self._is_resumed and state != "completed":
+            # What it had begun and has not come to again.
+            left = await stop_below(self._services, self.live.run.id)
+            self._budget.recharge(left.usage, children=left.children, tool_calls=left.tool_calls)
         await self.live.finish(
             state,
             usage=self._budget.spent,
+            children=self._budget.children,
+            tool_calls=self._budget.tool_calls,
             durability=Durability.DURABLE if acted else Durability.WRITTEN,
             # One for each key that somebody presses would crowd out the runs of spells.
             is_kept=acted or self._castable.spec.kind != "completion",

@@ -14,12 +14,12 @@ import msgspec
 
 from llmspell.effects.effect import Cast
 from llmspell.effects.messages import Usage
-from llmspell.errors import LimitWallClock, LlmspellError, SpellNotFound
+from llmspell.errors import LimitWallClock, LlmspellError, SpellNotFound, StateError
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
 from llmspell.runs.journal_records import Record
 from llmspell.runs.live import LiveRun
-from llmspell.runs.record import Outcome, Run, child_id
+from llmspell.runs.record import Outcome, Run, child_id, outcome_of
 from llmspell.runs.services import Services
 from llmspell.runs.targets import Targets, is_published, target_name
 from llmspell.runs.work import Work
@@ -32,6 +32,14 @@ class Child(NamedTuple):
     outcome: Outcome
     acted: bool
     """Whether it did what a repetition would do again."""
+    children: int = 0
+    tool_calls: int = 0
+    """What was begun below it."""
+
+    @classmethod
+    def of(cls, run: Run, *, acted: bool) -> Child:
+        """Return a child by its record."""
+        return cls(outcome_of(run), acted, run.children, run.tool_calls)
 
 
 class ChildResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,7 +104,8 @@ def charge_again(budget: Budget, record: Record) -> None:
     It may lie in a step whose result is known, or in a branch that was canceled.
     """
     if record.usage is not None:
-        budget.recharge(record.usage, children=int(record.kind == "cast"))
+        children = record.children + (record.kind == "cast")
+        budget.recharge(record.usage, children=children, tool_calls=record.tool_calls)
 
 
 class Children:
@@ -114,12 +123,12 @@ class Children:
             LlmspellError: As `cast`.
         """
         label = effect.label or target_name(effect.target)
-        outcome = await self.cast(
+        result = await self.cast(
             effect.target, effect.input, label, key, tool_call=effect.tool_call
         )
-        if outcome.content is not None:
-            return {"content": outcome.content}
-        return outcome.output
+        if result.content is not None:
+            return {"content": result.content}
+        return result.output
 
     async def cast(
         self, target: str | Object, input: JSON, label: str, key: str, *, tool_call: bool = False
@@ -130,19 +139,15 @@ class Children:
             LlmspellError: It failed, may not be cast, or a limit of casts was hit.
         """
         if not is_published(target):
-            await self._work.act()
-            castable = self._targets.find(target)
-            self._work.budget.enter(castable.name, tool_call=tool_call)
-            child = await self._begin(castable, input, label, key)
-            return _result_of(child.outcome)
+            return await self._cast_own(target, input, label, key, tool_call)
         name = target_name(target)
         known = self._work.journal.peek(key)
-        if known is not None and (spent := known.record.usage) is not None and not known.record.ok:
-            self._work.budget.recharge(spent, children=1, tool_calls=int(tool_call))
+        if known is not None and not known.record.ok and known.record.usage is not None:
+            self._recharge(known.record.usage, known.record, tool_call)
         row = await self._work.recall(key, "cast", name)
         if row is not None:
             result = msgspec.convert(row.record.value, ChildResult)
-            self._work.budget.recharge(result.usage, children=1, tool_calls=int(tool_call))
+            self._recharge(result.usage, row.record, tool_call)
             return result
         await self._work.act()
         await self._work.journal.flush()
@@ -157,6 +162,22 @@ class Children:
             raise
         await self._note_end(key, name, msgspec.to_builtins(result), child, ok=True)
         return result
+
+    async def _cast_own(
+        self, target: str | Object, input: JSON, label: str, key: str, tool_call: bool
+    ) -> ChildResult:
+        """Cast what the run's own file declares: nothing is recorded but that it could not be."""
+        work, end = self._work, key + "!"
+        await work.begin(key, target_name(target))
+        castable = self._targets.find(target)
+        work.budget.enter(castable.name, tool_call=tool_call)
+        try:
+            child = await self._begin(castable, input, label, key)
+        except StateError as error:
+            work.journal.note_unrecorded(end, error)
+            raise
+        work.raise_unrecorded(end, castable.name)
+        return _result_of(child.outcome)
 
     async def _published(self, target: str | Object, key: str) -> Castable:
         try:
@@ -174,14 +195,41 @@ class Children:
     async def _note_end(
         self, key: str, name: str, value: JSON, child: Child | None, *, ok: bool
     ) -> None:
-        usage = child.outcome.usage if child is not None else None
-        if child is not None and child.acted:
-            await self._work.journal.record(key, "cast", name, value, ok=ok, usage=usage)
-            return
-        # What did nothing can be done again: its end is written with what comes next.
-        self._work.journal.note(key, "cast", name, value, ok=ok, usage=usage)
-        if self._work.journal.is_heavy:
-            await self._work.journal.flush()
+        journal = self._work.journal
+        if child is None:
+            journal.note(key, "cast", name, value, ok=ok)
+        else:
+            usage, children, tool_calls = child.outcome.usage, child.children, child.tool_calls
+            if child.acted:
+                await journal.record(
+                    key,
+                    "cast",
+                    name,
+                    value,
+                    ok=ok,
+                    usage=usage,
+                    children=children,
+                    tool_calls=tool_calls,
+                )
+                return
+            # What did nothing can be done again: its end is written with what comes next.
+            journal.note(
+                key,
+                "cast",
+                name,
+                value,
+                ok=ok,
+                usage=usage,
+                children=children,
+                tool_calls=tool_calls,
+            )
+        if journal.is_heavy:
+            await journal.flush()
+
+    def _recharge(self, usage: Usage, record: Record, tool_call: bool) -> None:
+        self._work.budget.recharge(
+            usage, children=1 + record.children, tool_calls=tool_call + record.tool_calls
+        )
 
 
 def _result_of(outcome: Outcome) -> ChildResult:

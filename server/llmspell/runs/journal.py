@@ -158,6 +158,14 @@ class Journal:
         if self.on_discard is not None:
             self.on_discard()
 
+    def drop(self) -> None:
+        """Forget all that was recorded and not taken: the run ends before it came to that."""
+        left, self._left = self._left, {}
+        self._order.clear()
+        if self.on_lost is not None:
+            for row in left.values():
+                self.on_lost(row.record)
+
     def _skip_forgotten(self) -> None:
         while self._order and self._order[0].key in self._forgotten:
             self._order.popleft()
@@ -248,13 +256,17 @@ class Journal:
         *,
         ok: bool = True,
         usage: Usage | None = None,
+        children: int = 0,
+        tool_calls: int = 0,
     ) -> None:
         """Record what can be done again: it is written with the next record, or by `flush`.
 
         Raises:
             LimitHistory: The run recorded more than it may.
         """
-        record = self._made(key, kind, name, value, ok=ok, usage=usage)
+        record = self._made(
+            key, kind, name, value, ok=ok, usage=usage, children=children, tool_calls=tool_calls
+        )
         self._unwritten.records.append(record)
         self._unwritten.bytes += len(encode_record(record))
 
@@ -281,7 +293,8 @@ class Journal:
     def is_heavy(self) -> bool:
         """Whether so much is noted that it should be written."""
         unwritten = self._unwritten
-        return unwritten.bytes > PENDING_BYTES or len(unwritten.records) >= PENDING_RECORDS
+        noted = len(unwritten.records) + len(unwritten.rows)
+        return unwritten.bytes > PENDING_BYTES or noted >= PENDING_RECORDS
 
     async def record(
         self,
@@ -293,6 +306,8 @@ class Journal:
         ok: bool = True,
         begun: bool = False,
         usage: Usage | None = None,
+        children: int = 0,
+        tool_calls: int = 0,
         durability: Durability = Durability.DURABLE,
     ) -> None:
         """Record a result, with everything noted before; returns once `durability` holds.
@@ -305,7 +320,17 @@ class Journal:
         try:
             with Slip(
                 self._unwritten,
-                lambda value: self._made(key, kind, name, value, ok=ok, begun=begun, usage=usage),
+                lambda value: self._made(
+                    key,
+                    kind,
+                    name,
+                    value,
+                    ok=ok,
+                    begun=begun,
+                    usage=usage,
+                    children=children,
+                    tool_calls=tool_calls,
+                ),
             ) as slip:
                 await self._store.commit(slip.writes(value), durability=durability)
         except StateError:
@@ -315,9 +340,9 @@ class Journal:
 
     async def flush(self, durability: Durability = Durability.WRITTEN) -> None:
         """Write what is noted, so that an act to come cannot be known without it."""
-        if not (self._unwritten.records or self._unwritten.marks):
+        if not self._unwritten:
             return
-        with Slip(self._unwritten, lambda _: self._made("", "order", "", None, ok=True)) as slip:
+        with Slip(self._unwritten, None) as slip:
             await self._store.commit(slip.writes(None), durability=durability)
 
     def slip(self, key: str, kind: str, name: str) -> Slip:
@@ -334,6 +359,8 @@ class Journal:
         ok: bool,
         begun: bool = False,
         usage: Usage | None = None,
+        children: int = 0,
+        tool_calls: int = 0,
     ) -> Record:
         at = self.now()
         if begun:
@@ -346,7 +373,16 @@ class Journal:
                 )
             self._times[key] = at
         return Record(
-            key=key, kind=kind, name=name, at=at, ok=ok, value=value, begun=begun, usage=usage
+            key=key,
+            kind=kind,
+            name=name,
+            at=at,
+            ok=ok,
+            value=value,
+            begun=begun,
+            usage=usage,
+            children=children,
+            tool_calls=tool_calls,
         )
 
     def _moved(self) -> None:

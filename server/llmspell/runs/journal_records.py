@@ -7,7 +7,7 @@ given the same ones in the same order, although it is only the order of what rea
 script that matters.
 
 On disk: family `journal`, key (run id, number), numbers growing, with gaps where a commit
-failed. How a run uses its records is `journal`'s part.
+was refused. How a run uses its records is `journal`'s part.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The effect only began: `value` is what it waits for."""
     usage: Usage | None = None
     """What was spent on it; None where that is nothing, or was not recorded yet."""
+    children: int = 0
+    """Casts that a child began, there and below."""
+    tool_calls: int = 0
+    """Tool calls that agents made there and below."""
     after: tuple[Mark, ...] = ()
     """Messages the script was given since the record before."""
 
@@ -89,6 +93,34 @@ async def read_journal(store: Store, run_id: str) -> list[Row]:
             return rows
         after = rows[-1].number
         await asyncio.sleep(0)  # a page that is at hand takes no turn of the event loop
+
+
+class Spent(msgspec.Struct):
+    """What a run has spent, by its records."""
+
+    usage: Usage = Usage()
+    children: int = 0
+    tool_calls: int = 0
+
+    def add(self, usage: Usage, children: int, tool_calls: int) -> None:
+        """Add what was spent on a part of it."""
+        self.usage = self.usage + usage
+        self.children += children
+        self.tool_calls += tool_calls
+
+
+async def read_spent(store: Store, run_id: str) -> Spent:
+    """Return what is recorded of a run that is not performed now; children at work do not count.
+
+    Raises:
+        StateCorrupt: The stored bytes are damaged.
+    """
+    spent = Spent()
+    for row in await read_journal(store, run_id):
+        record = row.record
+        if record.usage is not None:
+            spent.add(record.usage, record.children + (record.kind == "cast"), record.tool_calls)
+    return spent
 
 
 async def last_number(store: Store, run_id: str) -> int:

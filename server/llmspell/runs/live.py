@@ -69,6 +69,8 @@ class LiveRun:
         self._listed_at: tuple[float, ...] = (run.updated_at,) if events is not None else ()
         """Each time under which the store may list the run: what came of a save is not known when
         it was cut short."""
+        self._attempted = 0
+        """Number of the last event that a save may have written which was cut short or failed."""
         self._saver: asyncio.Task[None] | None = None
         self.log = RunLog(clock, events)
         self._ending = False
@@ -191,6 +193,7 @@ class LiveRun:
                 events,
                 is_known=self._is_known,
                 listed_at=self._list(updated_at),
+                over=self._over(len(events)),
                 durability=durability,
                 also=[*also, *self._first()],
             )
@@ -208,6 +211,8 @@ class LiveRun:
         content: list[Object] | None = None,
         error: Object | None = None,
         usage: Usage | None = None,
+        children: int = 0,
+        tool_calls: int = 0,
         durability: Durability = Durability.WRITTEN,
         is_kept: bool = True,
     ) -> None:
@@ -238,6 +243,8 @@ class LiveRun:
                 content=content,
                 error=error,
                 usage=usage or run.usage,
+                children=children,
+                tool_calls=tool_calls,
                 questions=[],
                 answers={},
                 parked=False,
@@ -245,13 +252,15 @@ class LiveRun:
                 updated_at=event.at,
                 generation=event.number,
             )
+            events = [*self.log.unsaved(), event]
             try:
                 if is_kept:
                     await self._archive.save(
                         ended,
-                        [*self.log.unsaved(), event],
+                        events,
                         is_known=self._is_known,
                         listed_at=self._list(event.at),
+                        over=self._over(len(events)),
                         durability=durability,
                         also=self._first(),
                     )
@@ -278,10 +287,13 @@ class LiveRun:
             for live in runs:
                 events = live.log.unsaved()
                 updated_at = live.run.updated_at
-                listed_at = live._list(updated_at)
                 writes += live._first()
                 writes += self._archive.writes(
-                    live.run, events, is_known=live._is_known, listed_at=listed_at
+                    live.run,
+                    events,
+                    is_known=live._is_known,
+                    listed_at=live._list(updated_at),
+                    over=live._over(len(events)),
                 )
                 saved.append((live, updated_at, events))
             await self._archive.store.commit(writes, durability=Durability.DURABLE)
@@ -346,6 +358,7 @@ class LiveRun:
         self._is_known = True
         self.failure = None
         self._listed_at = (updated_at,)
+        self._attempted = 0
 
     def _list(self, updated_at: float) -> tuple[float, ...]:
         """Note that the store may list the run under this time soon; return where it may now."""
@@ -353,6 +366,16 @@ class LiveRun:
         if len(listed_at) < 2 or updated_at not in listed_at:  # two tell that one was cut short
             self._listed_at = (*listed_at, updated_at)
         return listed_at
+
+    def _over(self, count: int) -> range:
+        """Note that so many events may be written; return where they may have been already.
+
+        The rows of such a save need not begin where those of the next one do.
+        """
+        saved = self.log.saved
+        over = range(saved + 1, self._attempted + 1)
+        self._attempted = max(self._attempted, saved + count)
+        return over
 
     def _check(self, state: RunState) -> None:
         if self._ending or state not in TRANSITIONS[self.run.state]:

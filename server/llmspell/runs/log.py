@@ -90,6 +90,11 @@ class RunLog:
         return self._events[self._saved :]
 
     @property
+    def saved(self) -> int:
+        """Number of the last event that is marked saved."""
+        return self._saved
+
+    @property
     def unsaved_count(self) -> int:
         """How many events are not marked saved."""
         return len(self._events) - self._saved

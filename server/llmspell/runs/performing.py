@@ -222,8 +222,9 @@ class Performer:
         self._work.live.note("step.ended", {"name": effect.name}, key)
 
     async def _continue_as_new(self, effect: ContinueAsNew, key: str) -> None:
+        self._work.raise_unrecorded(key, "")
         await self._work.caught_up()
-        await self._work.act()
+        await self._work.begin(key, "")
         raise Continued(effect.input)
 
     async def _render(self, effect: RenderTemplate, key: str) -> JSON:
@@ -253,7 +254,7 @@ class Performer:
 
     async def _run_agent(self, effect: RunAgent, key: str) -> JSON:
         if not is_published(effect.agent):
-            await self._work.act()
+            await self._work.begin(key, target_name(effect.agent))
             agent = self._reach.find(effect.agent).spec.agent
             if agent is None:
                 raise SpellRaised(f"{target_name(effect.agent)!r} is no agent")

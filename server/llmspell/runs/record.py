@@ -82,6 +82,11 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The answer as typed parts, where the spell returned `Content.*`."""
     error: Object | None = None
     usage: Usage = Usage()
+    """What was spent: known at its end, as the next two."""
+    children: int = 0
+    """Casts it began, here and below."""
+    tool_calls: int = 0
+    """Tool calls that agents made, here and below."""
     created_at: float = 0.0
     """Unix time, as all times of a run."""
     updated_at: float = 0.0

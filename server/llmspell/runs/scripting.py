@@ -26,6 +26,7 @@ from llmspell.effects.effect import (
     ScanInTransaction,
 )
 from llmspell.errors import InternalError, LlmspellError, OutputInvalid, RunCanceled
+from llmspell.runs.effect_tasks import EffectTasks
 from llmspell.runs.journal import Journal
 from llmspell.runs.operations import RECORDED, read_operation
 from llmspell.runs.pacing import AT_ONCE, Pace
@@ -69,12 +70,8 @@ class ScriptSession:
         self._pace = pace
         self._waiting: dict[int, asyncio.Future[JSON]] = {}
         self._performing: dict[int, Perform] = {}
-        self._effects: dict[asyncio.Task[Any], int] = {}
-        self._open: dict[int, asyncio.Task[Any]] = {}
-        self._unwanted: set[int] = set()
-        self._canceled: set[asyncio.Task[Any]] = set()
+        self._effects = EffectTasks(pace)
         self._held: dict[str, Callable[[float], None]] = {}
-        self._enders: set[asyncio.Task[None]] = set()
         self._queued = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._is_pumped = False
@@ -124,7 +121,7 @@ class ScriptSession:
     async def close(self) -> None:
         """End the script, and every effect it still waits for."""
         try:
-            if self._pump is not None or self._effects or self._enders:
+            if self._pump is not None or not self._effects.is_idle:
                 await unbroken(self._close_tasks())
         finally:  # canceled once more meanwhile: the worker must not be lost
             await self._script.close()
@@ -135,10 +132,7 @@ class ScriptSession:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        if self._effects:
-            await self._end([*self._effects])
-        if self._enders:
-            await asyncio.gather(*self._enders, return_exceptions=True)
+        await self._effects.close()
 
     async def _result(
         self, mark: str, begin: Callable[[], int], perform: Perform, *, is_first: bool = False
@@ -179,7 +173,7 @@ class ScriptSession:
                 # Whoever stops waiting, or has a result, has no use for what is still under way.
                 self._waiting.pop(task, None)
                 del self._performing[task]
-                self._end_soon([effect for effect, root in self._effects.items() if root == task])
+                self._effects.end_soon(task)
             waiter = None  # it holds what was raised, which holds this frame
 
     async def _pump_until(self, waiter: asyncio.Future[JSON]) -> None:
@@ -242,27 +236,18 @@ class ScriptSession:
             if event.operation in RECORDED:
                 self._record(event, perform)
                 return
-            task = asyncio.get_running_loop().create_task(_perform(event, perform))
-            self._effects[task] = event.task
-            self._open[event.call] = task
+            task = self._effects.begin(_perform(event, perform), event.task, event.call)
             task.add_done_callback(partial(self._ended, event))
         elif isinstance(event, Noted):
             perform = self._performing.get(event.task)
             if perform is not None:
-                note = _note(event, perform)
-                task = asyncio.get_running_loop().create_task(note)
-                self._effects[task] = event.task
-                task.add_done_callback(self._effects.pop)
-        elif isinstance(event, Canceled) and event.call in self._open:
-            self._unwanted.add(event.call)
-            self._cancel(self._open[event.call])
+                self._effects.begin(_note(event, perform), event.task)
+        elif isinstance(event, Canceled):
+            self._effects.cancel(event.call)
 
     def _ended(self, request: Requested, effect: asyncio.Task[Any]) -> None:
         """Tell the script what came of an effect; one nobody waits for any more is not told."""
-        del self._effects[effect], self._open[request.call]
-        self._canceled.discard(effect)
-        is_unwanted = request.call in self._unwanted
-        self._unwanted.discard(request.call)
+        is_unwanted = self._effects.ended(effect, request.call)
         if effect.cancelled():
             if is_unwanted and not self._is_over():
                 self._journal.discard(request.key)
@@ -349,37 +334,7 @@ class ScriptSession:
                 waiter.set_exception(error)
         self._waiting.clear()
         self._queued.set()  # whoever pumps looks at what it waits for
-        self._end_soon([*self._effects])
-
-    # -- ending effects
-
-    def _cancel(self, effect: asyncio.Task[Any]) -> None:
-        """Cancel an effect, once: a second time would hit what the first has it put in order."""
-        if effect not in self._canceled and not effect.done():
-            self._canceled.add(effect)
-            effect.cancel()
-
-    def _cancel_all(self, effects: list[asyncio.Task[Any]]) -> None:
-        for effect in effects:
-            self._cancel(effect)
-
-    def _end_soon(self, effects: list[asyncio.Task[Any]]) -> None:
-        self._cancel_all(effects[:AT_ONCE])
-        if len(effects) > AT_ONCE:
-            ender = asyncio.get_running_loop().create_task(self._end(effects[AT_ONCE:]))
-            self._enders.add(ender)
-            ender.add_done_callback(self._enders.discard)
-
-    async def _end(self, effects: list[asyncio.Task[Any]]) -> None:
-        """Cancel effects and wait for their ends, a few at a time, each freed with its end."""
-        effects.reverse()
-        while effects:
-            some = [effects.pop() for _ in range(min(AT_ONCE, len(effects)))]
-            self._cancel_all(some)
-            await asyncio.wait(some)
-            some.clear()  # freeing thousands at once would hold up others too
-            if effects:
-                await self._pace.turn()
+        self._effects.end_soon()
 
 
 async def _note(note: Noted, perform: Perform) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -49,6 +50,8 @@ class Services:
     """The runs that are performed now, children among them."""
     stops: dict[str, Stop] = field(default_factory=dict[str, Stop])
     """What stops each child that is at work."""
+    ending: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    """Set once it is over: the stopping of each run that no cast is at work for."""
     opened: WeakValueDictionary[str, LiveRun] = field(
         default_factory=WeakValueDictionary[str, LiveRun]
     )

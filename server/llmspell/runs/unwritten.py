@@ -1,5 +1,9 @@
 """What a journal has noted and not written yet, and how a commit takes it: whole or not at all.
 
+A commit that failed may have been written all the same, see `Store.commit`. So its rows
+are written again, with the same numbers, by the next one: there is one row of each
+record, and they stand in the order in which the script was given its messages.
+
 Which effect is noted, and when it has to be written, is `journal`'s part.
 """
 
@@ -13,9 +17,13 @@ from typing import Self
 
 import msgspec
 
+from llmspell.errors import StateConflict, StateQuota, StateTooLarge
 from llmspell.runs.journal_records import Mark, Record, encode_record
 from llmspell.state.store import Family, Put, Write
 from llmspell.values import JSON
+
+_REFUSED = (StateConflict, StateQuota, StateTooLarge)
+"""Errors of commits that have certainly not been written."""
 
 
 @dataclass(slots=True)
@@ -24,57 +32,77 @@ class Unwritten:
 
     run_id: str
     number: int
-    """Of the last row written."""
+    """Of the last row that a commit took."""
     count: int = 0
-    """Results recorded."""
+    """Results that commits took."""
     marks: list[Mark] = field(default_factory=list[Mark])
     records: list[Record] = field(default_factory=list[Record])
+    rows: dict[int, Record] = field(default_factory=dict[int, Record])
+    """Rows of commits that failed, by their numbers."""
     bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.marks or self.rows)
 
 
 class Slip:
     """A record on its way into a commit that may be refused and tried again.
 
     `writes` may be called several times: each call takes the place of the one
-    before. Left by an exception, nothing counts as recorded.
+    before. Left by an exception, the record does not count.
+
+    Args:
+        make: Returns the record of a result; None = only what is noted is to be written.
     """
 
-    def __init__(self, unwritten: Unwritten, make: Callable[[JSON], Record]) -> None:
+    def __init__(self, unwritten: Unwritten, make: Callable[[JSON], Record] | None) -> None:
         self._unwritten = unwritten
         self._make = make
-        self._taken = Unwritten(unwritten.run_id, 0)
-        self._is_taken = False
+        self._rows: dict[int, Record] = {}
+        self._own = 0
+        """Number of the record itself; 0 = it has none yet."""
+        self._marks: tuple[Mark, ...] = ()
+        """What it bore in the call before."""
+        self._bytes = 0
 
     def writes(self, value: JSON) -> list[Write]:
         """Return the rows of what is noted and of the record itself, its result being `value`."""
-        self._put_back()
-        self._is_taken = True
-        source, taken = self._unwritten, self._taken
-        records = [*source.records, self._make(value)]
-        taken.records, source.records = source.records, []
-        taken.marks, source.marks = source.marks, []
-        taken.bytes, source.bytes = source.bytes, 0
-        records[0] = msgspec.structs.replace(records[0], after=tuple(taken.marks))
-        rows: list[Write] = []
-        for record in records:
+        source, rows = self._unwritten, self._rows
+        self._take_back()
+        own = self._make(value) if self._make is not None else None
+        rows.update(source.rows)
+        fresh, source.rows, source.records = source.records, {}, []
+        noted, source.marks = tuple(source.marks), []
+        self._bytes += source.bytes
+        source.bytes = 0
+        if own is None and not fresh and noted:
+            own = Record(key="", kind="order", name="", at=noted[-1].at)
+        for record in fresh:
             source.number += 1
-            rows.append(Put(Family.JOURNAL, (source.run_id, source.number), encode_record(record)))
-            taken.count += not (record.begun or record.kind == "order")
-        source.count += taken.count
-        return rows
+            rows[source.number] = msgspec.structs.replace(record, after=noted) if noted else record
+            source.count += _is_result(record)
+            noted = ()
+        if own is not None:
+            if not self._own:
+                source.number += 1
+                self._own = source.number
+            rows[self._own] = msgspec.structs.replace(own, after=(*self._marks, *noted))
+            source.count += _is_result(own)
+        return [
+            Put(Family.JOURNAL, (source.run_id, number), encode_record(record))
+            for number, record in rows.items()
+        ]
 
     @property
     def is_taken(self) -> bool:
         """Whether its rows were asked for."""
-        return self._is_taken
+        return bool(self._own)
 
-    def _put_back(self) -> None:
-        source, taken = self._unwritten, self._taken
-        source.records[:0] = taken.records
-        source.marks[:0] = taken.marks
-        source.bytes += taken.bytes
-        source.count -= taken.count
-        self._taken = Unwritten(source.run_id, 0)
+    def _take_back(self) -> None:
+        own = self._rows.pop(self._own, None)
+        if own is not None:
+            self._marks = own.after
+            self._unwritten.count -= _is_result(own)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -86,6 +114,17 @@ class Slip:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Put back what was not written."""
-        if error is not None and not isinstance(error, asyncio.CancelledError):
-            self._put_back()
+        """Put back what was not written for certain."""
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
+        self._take_back()
+        if self._own and (self._marks or not isinstance(error, _REFUSED)):
+            # In its place, should it have been written: whoever asked is told that it was not.
+            empty = Record(key="", kind="order", name="", at=0.0, after=self._marks)
+            self._rows[self._own] = empty
+        self._unwritten.rows.update(self._rows)
+        self._unwritten.bytes += self._bytes
+
+
+def _is_result(record: Record) -> bool:
+    return not (record.begun or record.kind == "order")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from llmspell.errors import LlmspellError
+from llmspell.errors import LlmspellError, StateError
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
 from llmspell.runs.journal import Journal
-from llmspell.runs.journal_records import Row
+from llmspell.runs.journal_records import UNRECORDED, Row
 from llmspell.runs.live import LiveRun
 from llmspell.runs.parking import Tree
 from llmspell.runs.services import Services
@@ -65,6 +65,25 @@ class Work:
         self.acted = True
         if not self.live.is_saved or self.live.failure is not None:
             await self.live.save()
+
+    async def begin(self, key: str, name: str) -> None:
+        """As `act`, for what has no record at its key but that it could not be begun.
+
+        Raises:
+            StateError: The run could not be recorded, now or when it was performed before.
+        """
+        self.raise_unrecorded(key, name)
+        try:
+            await self.act()
+        except StateError as error:
+            self.journal.note_unrecorded(key, error)
+            raise
+
+    def raise_unrecorded(self, key: str, name: str) -> None:
+        """Raise what was noted at a key that has no other record, if anything was."""
+        row = self.journal.take(key, UNRECORDED, name)
+        if row is not None:
+            raise LlmspellError.from_value(cast(Object, row.record.value))
 
     async def recall(self, key: str, kind: str, name: str) -> Row | None:
         """Return what was recorded of an effect; None when it is to be performed now.

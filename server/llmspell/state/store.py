@@ -268,7 +268,9 @@ class Store(Protocol):
             StateConflict: A check does not hold; nothing was written.
             StateTooLarge: A key or value is over its limit; nothing was written.
             StateQuota: A quota given to the store would be exceeded; nothing was written.
-            StateDiskFull: The disk is full; nothing was written.
+            StateDiskFull: The disk is full.
+            StateError: Another failure of the disk. It may have been written all the same, as when
+                only its sync failed, so whoever tries again has to write over it.
         """
         ...
 

@@ -120,3 +120,32 @@ async def test_a_tree_that_is_stopped_in_any_turn_of_being_parked_ends_and_leave
                 await (await host.run(child, caller=ME)).cancel()
             await asyncio.gather(handle.cancel(), handle.cancel(), return_exceptions=True)
         await nothing_is_left(host, before)
+
+
+@pytest.mark.parametrize("stops_child", [False, True])
+async def test_a_tree_that_is_stopped_in_any_turn_of_being_taken_up_again_leaves_nothing(
+    stops_child: bool, tmp_path: Path
+) -> None:
+    """What it had begun and has not come to again is stopped too."""
+    async with open_host(tmp_path, SPELLS) as host, asyncio.timeout(60):
+        before = asyncio.all_tasks()
+        for turns in range(TURNS):
+            handle = await host.start("deep", {}, caller=ME)
+            assert isinstance(handle, LiveHandle)
+            assert handle.casting is not None
+            live = host.services.live
+            await until(lambda handle=handle: len(handle.live.run.questions) == 2, "both ask")
+            (child,) = [each.run.id for each in live.values() if each.run.parent == handle.id]
+            handle.casting.leave("parked")
+            await until(lambda handle=handle: handle.task is None, "it is parked")
+            (question,) = [
+                each.id for each in handle.live.run.questions if each.message == "And you?"
+            ]
+            await handle.answer(True, question=question)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if stops_child:
+                await (await host.run(child, caller=ME)).cancel()
+                assert (await handle.result()).state == "failed"
+            await asyncio.gather(handle.cancel(), return_exceptions=True)
+        await nothing_is_left(host, before)

@@ -77,6 +77,17 @@ async def test_a_run_that_is_started_while_the_host_closes_is_performed_once_by_
         assert (await handle.result()).output == 1
 
 
+async def test_whoever_closes_a_host_waits_until_it_is_closed(tmp_path: Path) -> None:
+    async with open_host(tmp_path, SPELLS, state="rocksdb") as host, asyncio.timeout(20):
+        await host.start("crowd", {}, caller=ME)
+        await host.cast("begun", {})
+        first = asyncio.ensure_future(host.close())
+        await asyncio.sleep(0)
+        await host.close()
+        assert first.done()
+        assert pids(host) == []
+
+
 async def test_a_closed_host_casts_nothing(tmp_path: Path) -> None:
     async with open_host(tmp_path, SPELLS) as host:
         await host.close()

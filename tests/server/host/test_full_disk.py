@@ -52,6 +52,25 @@ return Spell.create {
   end,
 }"""
 
+OWN = """
+local writer = Agent.create { name = "writer" }
+local inner = Spell.create { name = "inner", run = function()
+  return State.shared:increment "inner"
+end }
+return Spell.create {
+  input = { what = Schema.string() },
+  run = function(input, ctx)
+    local does = {
+      own = function() return inner:cast {} end,
+      agent = function() return writer:ask "a thought" end,
+      again = function() return ctx:continue_as_new { what = "own" } end,
+    }
+    local ok, problem = pcall(does[input.what])
+    local answer = ctx:ask { message = "Go on?" }
+    return { ok = ok, code = not ok and problem.code or "none", answer = answer.ok }
+  end,
+}"""
+
 
 async def test_a_run_that_acts_is_known_although_its_first_save_was_refused(
     tmp_path: Path,
@@ -142,6 +161,40 @@ async def test_what_a_spell_was_told_of_a_full_disk_it_is_told_again_when_it_goe
         await handle.answer(True)
         outcome = await ended(handle)
         assert outcome.output == {"ok": False, "code": "state.disk_full", "answer": True}, outcome
+
+
+@pytest.mark.parametrize("what", ["own", "agent", "again"])
+async def test_what_could_not_be_begun_on_a_full_disk_is_not_begun_when_the_run_goes_on(
+    what: str, tmp_path: Path
+) -> None:
+    async with failing_host(tmp_path, {"own": OWN}) as (host, store), asyncio.timeout(20):
+        store.refuse_once(saves)
+        waiting = await host.begin("own", {"what": what}, caller=ME)
+        assert (await waiting.settled()).state == "input_required"
+        handle = await parked(host, waiting.id)
+        await handle.answer(True)
+        outcome = await ended(handle)
+        assert outcome.output == {"ok": False, "code": "state.disk_full", "answer": True}, outcome
+        assert await host.state.get("shared", "", "inner") is None
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_child_of_the_same_file_whose_end_was_refused_is_told_of_so_again(
+    is_written: bool, tmp_path: Path
+) -> None:
+    async with failing_host(tmp_path, {"own": OWN}) as (host, store), asyncio.timeout(20):
+        chosen = saying(b"completed", Family.RUN)
+        (store.lose_once if is_written else store.refuse_once)(chosen)
+        handle = await host.start("own", {"what": "own"}, caller=ME)
+        await handle.result()
+        await parked(host, handle.id)
+        await handle.answer(True)
+        code = "state.failed" if is_written else "state.disk_full"
+        outcome = await ended(handle)
+        assert outcome.output == {"ok": False, "code": code, "answer": True}, outcome
+        count = await host.state.get("shared", "", "inner")
+        assert count is not None
+        assert count.value == 1
 
 
 async def test_a_proposal_whose_choice_could_not_be_kept_is_one_still(tmp_path: Path) -> None:

@@ -55,6 +55,27 @@ return Spell.create {
     return { ok = ok, code = not ok and problem.code or "none" }
   end,
 }"""
+LEAF = 'return Spell.create { run = function() return State.shared:increment "leaves" end }'
+TWICE = """return Spell.create {
+  needs = { tools = { "leaf" } },
+  run = function()
+    Spell.get("leaf"):cast {}
+    return Spell.get("leaf"):cast {}
+  end,
+}"""
+ROOT = """return Spell.create {
+  needs = { tools = { "twice", "leaf" } },
+  budget = { children = 4 },
+  input = { in_step = Schema.boolean() },
+  run = function(input, ctx)
+    local cast = function() return Spell.get("twice"):cast {} end
+    if input.in_step then ctx:step("once", cast) else cast() end
+    ctx:ask { message = "Go on?" }
+    Spell.get("leaf"):cast {}
+    local ok, problem = pcall(function() return Spell.get("leaf"):cast {} end)
+    return { ok = ok, code = not ok and problem.code or "none" }
+  end,
+}"""
 
 
 @pytest.mark.parametrize("how", ["plain", "step", "child", "inline", "branch"])
@@ -68,3 +89,18 @@ async def test_model_calls_of_before_count_against_the_budget(how: str, tmp_path
         outcome = await ended(handle)
         assert outcome.output == {"ok": False, "code": "budget.exhausted"}, outcome
         assert outcome.usage.calls == 2
+
+
+@pytest.mark.parametrize("in_step", [False, True])
+async def test_children_of_children_of_before_count_against_the_budget(
+    in_step: bool, tmp_path: Path
+) -> None:
+    spells = {"leaf": LEAF, "twice": TWICE, "root": ROOT}
+    async with open_host(tmp_path, spells) as host, asyncio.timeout(10):
+        handle = await host.start("root", {"in_step": in_step}, caller=ME)
+        assert (await handle.result()).state == "input_required"
+        await parked(host, handle.id)
+        await handle.answer(True)
+        outcome = await ended(handle)
+        assert outcome.output == {"ok": False, "code": "budget.exhausted"}, outcome
+        assert (await handle.record()).children == 4

@@ -251,7 +251,19 @@ async def test_a_vendors_error_becomes_ours_and_shows_no_key(
         assert error.data == {"retry_after": 7.0}
 
 
-@pytest.mark.parametrize("said", ["nan", "inf", "-1", "soon"])
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("Tue, 14 Nov 2023 22:14:20 GMT", 60.0), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0)],
+)
+async def test_a_date_to_wait_for_is_told_in_seconds(said: str, seconds: float) -> None:
+    async with serving(clock=ManualClock(1_700_000_000.0)) as (provider, server):
+        server.retry_after = said
+        with pytest.raises(ModelRateLimit) as caught:
+            await reply_of(provider, "openai/limited")
+    assert caught.value.data == {"retry_after": seconds}
+
+
+@pytest.mark.parametrize("said", ["nan", "inf", "-1", "soon", "Tue, 99 Nov 2023 22:14:20 GMT"])
 async def test_a_time_to_wait_that_is_none_is_left_out(said: str) -> None:
     async with serving() as (provider, server):
         server.retry_after = said

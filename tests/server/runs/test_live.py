@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import get_args
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from llmspell.clock import ManualClock
 from llmspell.effects.messages import Usage
-from llmspell.errors import InternalError, RunError, StateDiskFull
+from llmspell.errors import InternalError, RunError, StateDiskFull, StateError
 from llmspell.runs.archive import Archive
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import TERMINAL, TRANSITIONS, Event, Run, RunState
 from llmspell.security.principals import Caller
 from llmspell.state.store import Delete, Durability, Family
+from tests.server.host.failing_store import FailingStore, everything
 from tests.support.gated_store import GatedStore
 
 CALLER = Caller(principal="p", tenant="t")
@@ -345,7 +349,8 @@ async def test_a_disk_that_stays_full_costs_a_run_no_memory(
     live.enter("input_required")
     await live.save()
     writes, _ = store.commits[-1]
-    assert sum(isinstance(write, Delete) for write in writes) <= 2  # not one for each attempt
+    lists = [each for each in writes if isinstance(each, Delete) and each.family is Family.RUN]
+    assert len(lists) <= 2  # not one for each attempt
     assert await listed(store) == ["input_required"]
 
 
@@ -385,3 +390,44 @@ async def test_a_run_taken_up_again_goes_on_after_its_last_event(
     assert [event.number for event in (await stored(store))[1]] == [1, 2]
     assert await listed(store) == ["canceled"]
     assert await Archive(store).live() == []
+
+
+@example(steps=[(700, "save", "lose"), (0, "some", "")], size=3)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 700),  # so many events more, then
+            st.sampled_from(["save", "some", "finish"]),
+            st.sampled_from(["", "refuse", "lose"]),
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 300),
+)
+def test_whatever_becomes_of_saves_the_store_has_each_event_once(
+    steps: list[tuple[int, str, str]], size: int
+) -> None:
+    async def check() -> None:
+        store = FailingStore()
+        run = Run(id="r1", tenant="t", principal="p", session="s", spell="hello")
+        live = LiveRun(run, Archive(store), ManualClock(start=1000.0))
+        live.enter("working")
+        for more, what, fate in steps:
+            for number in range(more):
+                live.note("log", {"level": "info", "message": "m" * (number * size % 999)})
+            store.refuses = everything if fate == "refuse" else None
+            store.loses = everything if fate == "lose" else None
+            with suppress(StateError):
+                if what == "finish":
+                    await live.finish("completed")
+                    break
+                await live.save(most=400 if what == "some" else None)
+        store.refuses = store.loses = None
+        if not live.run.is_final:
+            await live.save(Durability.DURABLE)
+        live.abandon()
+        found = await Archive(store).events("r1")
+        assert found == [event async for event in live.log.read()]
+        assert [event.number for event in found] == list(range(1, len(found) + 1))
+
+    asyncio.run(check())
