@@ -17,7 +17,7 @@ from llmspell.effects.messages import Usage
 from llmspell.errors import LimitWallClock, LlmspellError, SpellNotFound, StateError
 from llmspell.runs.budget import Budget
 from llmspell.runs.castable import Castable
-from llmspell.runs.journal_records import Record
+from llmspell.runs.journal_records import Record, Spent
 from llmspell.runs.live import LiveRun
 from llmspell.runs.record import Outcome, Run, child_id, outcome_of
 from llmspell.runs.services import Services
@@ -40,6 +40,11 @@ class Child(NamedTuple):
     def of(cls, run: Run, *, acted: bool) -> Child:
         """Return a child by its record."""
         return cls(outcome_of(run), acted, run.children, run.tool_calls)
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent on it and below."""
+        return Spent(self.outcome.usage, self.children, self.tool_calls)
 
 
 class ChildResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -196,33 +201,12 @@ class Children:
         self, key: str, name: str, value: JSON, child: Child | None, *, ok: bool
     ) -> None:
         journal = self._work.journal
-        if child is None:
-            journal.note(key, "cast", name, value, ok=ok)
-        else:
-            usage, children, tool_calls = child.outcome.usage, child.children, child.tool_calls
-            if child.acted:
-                await journal.record(
-                    key,
-                    "cast",
-                    name,
-                    value,
-                    ok=ok,
-                    usage=usage,
-                    children=children,
-                    tool_calls=tool_calls,
-                )
-                return
-            # What did nothing can be done again: its end is written with what comes next.
-            journal.note(
-                key,
-                "cast",
-                name,
-                value,
-                ok=ok,
-                usage=usage,
-                children=children,
-                tool_calls=tool_calls,
-            )
+        spent = child.spent if child is not None else None
+        if child is not None and child.acted:
+            await journal.record(key, "cast", name, value, ok=ok, spent=spent)
+            return
+        # What did nothing can be done again: its end is written with what comes next.
+        journal.note(key, "cast", name, value, ok=ok, spent=spent)
         if journal.is_heavy:
             await journal.flush()
 

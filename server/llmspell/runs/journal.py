@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence
 
 from llmspell import failpoints
 from llmspell.clock import Clock
-from llmspell.effects.messages import Usage
 from llmspell.errors import LimitHistory, RunDiverged, StateError
-from llmspell.runs.journal_records import UNRECORDED, Mark, Record, Row, encode_record
+from llmspell.runs.journal_records import UNRECORDED, Mark, Record, Row, Spent, encode_record
 from llmspell.runs.unwritten import Slip, Unwritten
 from llmspell.state.store import Durability, Store
 from llmspell.values import JSON
@@ -255,18 +254,14 @@ class Journal:
         value: JSON,
         *,
         ok: bool = True,
-        usage: Usage | None = None,
-        children: int = 0,
-        tool_calls: int = 0,
+        spent: Spent | None = None,
     ) -> None:
         """Record what can be done again: it is written with the next record, or by `flush`.
 
         Raises:
             LimitHistory: The run recorded more than it may.
         """
-        record = self._made(
-            key, kind, name, value, ok=ok, usage=usage, children=children, tool_calls=tool_calls
-        )
+        record = self._made(key, kind, name, value, ok=ok, spent=spent)
         self._unwritten.records.append(record)
         self._unwritten.bytes += len(encode_record(record))
 
@@ -305,9 +300,7 @@ class Journal:
         *,
         ok: bool = True,
         begun: bool = False,
-        usage: Usage | None = None,
-        children: int = 0,
-        tool_calls: int = 0,
+        spent: Spent | None = None,
         durability: Durability = Durability.DURABLE,
     ) -> None:
         """Record a result, with everything noted before; returns once `durability` holds.
@@ -320,17 +313,7 @@ class Journal:
         try:
             with Slip(
                 self._unwritten,
-                lambda value: self._made(
-                    key,
-                    kind,
-                    name,
-                    value,
-                    ok=ok,
-                    begun=begun,
-                    usage=usage,
-                    children=children,
-                    tool_calls=tool_calls,
-                ),
+                lambda value: self._made(key, kind, name, value, ok=ok, begun=begun, spent=spent),
             ) as slip:
                 await self._store.commit(slip.writes(value), durability=durability)
         except StateError:
@@ -358,9 +341,7 @@ class Journal:
         *,
         ok: bool,
         begun: bool = False,
-        usage: Usage | None = None,
-        children: int = 0,
-        tool_calls: int = 0,
+        spent: Spent | None = None,
     ) -> Record:
         at = self.now()
         if begun:
@@ -372,18 +353,8 @@ class Journal:
                     data={"limit": "runs.history", "allowed": self._limit},
                 )
             self._times[key] = at
-        return Record(
-            key=key,
-            kind=kind,
-            name=name,
-            at=at,
-            ok=ok,
-            value=value,
-            begun=begun,
-            usage=usage,
-            children=children,
-            tool_calls=tool_calls,
-        )
+        record = Record(key=key, kind=kind, name=name, at=at, ok=ok, value=value, begun=begun)
+        return record if spent is None else record.with_spent(spent)
 
     def _moved(self) -> None:
         self._progress += 1

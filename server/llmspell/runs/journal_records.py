@@ -28,6 +28,20 @@ the effect was told so."""
 _PAGE = 1000
 
 
+class Spent(msgspec.Struct):
+    """What a run has spent, itself and below."""
+
+    usage: Usage = Usage()
+    children: int = 0
+    tool_calls: int = 0
+
+    def add(self, usage: Usage, children: int, tool_calls: int) -> None:
+        """Add what was spent on a part of it."""
+        self.usage = self.usage + usage
+        self.children += children
+        self.tool_calls += tool_calls
+
+
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """A message that a script was given: `@path` for a call, else the key of an answer."""
 
@@ -59,6 +73,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tool calls that agents made there and below."""
     after: tuple[Mark, ...] = ()
     """Messages the script was given since the record before."""
+
+    def with_spent(self, spent: Spent) -> Record:
+        """Return the record of an effect that this was spent on."""
+        return msgspec.structs.replace(
+            self, usage=spent.usage, children=spent.children, tool_calls=spent.tool_calls
+        )
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -93,20 +113,6 @@ async def read_journal(store: Store, run_id: str) -> list[Row]:
             return rows
         after = rows[-1].number
         await asyncio.sleep(0)  # a page that is at hand takes no turn of the event loop
-
-
-class Spent(msgspec.Struct):
-    """What a run has spent, by its records."""
-
-    usage: Usage = Usage()
-    children: int = 0
-    tool_calls: int = 0
-
-    def add(self, usage: Usage, children: int, tool_calls: int) -> None:
-        """Add what was spent on a part of it."""
-        self.usage = self.usage + usage
-        self.children += children
-        self.tool_calls += tool_calls
 
 
 async def read_spent(store: Store, run_id: str) -> Spent:

@@ -11,6 +11,7 @@ from llmspell.effects.effect import CallModel
 from llmspell.effects.messages import ModelReply, ModelRequest, TextDelta
 from llmspell.errors import LlmspellError, ModelError, ModelTimeout
 from llmspell.runs.budget import estimate
+from llmspell.runs.journal_records import Spent
 from llmspell.runs.live import LiveRun
 from llmspell.runs.work import Work
 from llmspell.values import Object
@@ -56,7 +57,7 @@ class ModelCalls:
                 raise
             failpoints.hit("run.after_reply")
             await self._work.journal.record(
-                key, "model", name, msgspec.to_builtins(reply), usage=reply.usage
+                key, "model", name, msgspec.to_builtins(reply), spent=Spent(reply.usage)
             )
         return reply
 
