@@ -77,6 +77,18 @@ async def nothing_is_left(host: Host, before: set[asyncio.Task[Any]]) -> None:
     assert await host.services.archive.live() == []
 
 
+async def left_while_asking(host: Host) -> tuple[LiveHandle, str]:
+    """Return a tree of three that is about to be parked with two questions, and its child's id."""
+    handle = await host.start("deep", {}, caller=ME)
+    assert isinstance(handle, LiveHandle)
+    assert handle.casting is not None
+    await until(lambda: len(handle.live.run.questions) == 2, "both ask")
+    live = host.services.live.values()
+    (child,) = [each.run.id for each in live if each.run.parent == handle.id]
+    handle.casting.leave("parked")
+    return handle, child
+
+
 @pytest.mark.parametrize("spell", ["all", "asks", "crowd"])
 async def test_a_run_that_is_stopped_in_any_turn_ends_and_leaves_nothing(
     spell: str, tmp_path: Path
@@ -107,13 +119,7 @@ async def test_a_tree_that_is_stopped_in_any_turn_of_being_parked_ends_and_leave
     async with open_host(tmp_path, SPELLS) as host, asyncio.timeout(60):
         before = asyncio.all_tasks()
         for turns in range(TURNS):
-            handle = await host.start("deep", {}, caller=ME)
-            assert isinstance(handle, LiveHandle)
-            assert handle.casting is not None
-            live = host.services.live
-            await until(lambda handle=handle: len(handle.live.run.questions) == 2, "both ask")
-            (child,) = [each.run.id for each in live.values() if each.run.parent == handle.id]
-            handle.casting.leave("parked")
+            handle, child = await left_while_asking(host)
             for _ in range(turns):
                 await asyncio.sleep(0)
             if stops_child:
@@ -130,13 +136,7 @@ async def test_a_tree_that_is_stopped_in_any_turn_of_being_taken_up_again_leaves
     async with open_host(tmp_path, SPELLS) as host, asyncio.timeout(60):
         before = asyncio.all_tasks()
         for turns in range(TURNS):
-            handle = await host.start("deep", {}, caller=ME)
-            assert isinstance(handle, LiveHandle)
-            assert handle.casting is not None
-            live = host.services.live
-            await until(lambda handle=handle: len(handle.live.run.questions) == 2, "both ask")
-            (child,) = [each.run.id for each in live.values() if each.run.parent == handle.id]
-            handle.casting.leave("parked")
+            handle, child = await left_while_asking(host)
             await until(lambda handle=handle: handle.task is None, "it is parked")
             (question,) = [
                 each.id for each in handle.live.run.questions if each.message == "And you?"
